@@ -1,0 +1,137 @@
+"""The words of a report: what was run and how, what failed, what it cost, how to make it again. Documents -> Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from aebench.markdown import code, escape, folded, table
+from aebench.numbers import format_settings
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from aebench.documents import Document
+
+STAGES = ("data", "compile", "train", "evaluate")
+"""What the seconds of a run are spent on."""
+
+
+def head(manifest: Mapping[str, Any], documents: Sequence[Document]) -> str:
+    """Title, aim, and how many runs there are."""
+    total, good = len(manifest["ids"]), sum(document["status"] == "ok" for document in documents)
+    bad, missing = len(documents) - good, total - len(documents)
+    said = f"{good} of {total} runs ended well"
+    said += f", {bad} did not (see [Failures](#failures))" if bad else ""
+    said += f", {missing} {'is' if missing == 1 else 'are'} still to be run" if missing else ""
+    lines = [f"# {escape(manifest['name'])}\n", f"{escape(manifest.get('about') or '')}\n", f"{said}.\n"]
+    if not good:
+        lines.append("**There is nothing to show yet: no run has ended well.**\n")
+    return "\n".join(lines)
+
+
+def made(documents: Sequence[Document], frame: DataFrame) -> str:
+    """What was run: data, variants, seeds, budget, and what it was made with."""
+    train = [document["spec"]["train"] for document in documents]
+    how = [document.get("made") or {} for document in documents]
+    aebench = (_package(m) for m in how if m)
+    whens = sorted(str(m["when"]) for m in how if m.get("when"))
+    rows = [
+        ("data", _distinct(frame["data"])),
+        ("variants", _distinct(frame["variant"])),
+        ("networks", _distinct(frame["network"])),
+        ("seeds", _distinct(sorted(frame["seed"]))),
+        ("training of a run", _distinct(f"{t['steps']} steps of {t['batch']} examples" for t in train)),
+        ("device", _distinct(map(_device, how))),
+        ("aebench", _distinct(aebench)),
+        ("torch, Python", _distinct(f"{m.get('torch', '?')}, {m.get('python', '?')}" for m in how)),
+        ("made", " to ".join(dict.fromkeys([whens[0], whens[-1]])) if whens else "not recorded"),
+    ]
+    return f"## What was run\n\n{table(['', ''], rows)}"
+
+
+def failures(documents: Sequence[Document], frame: DataFrame) -> str:
+    """Every run that did not end well, with its reason."""
+    failed = [document for document in documents if document["status"] != "ok"]
+    if not failed:
+        return "## Failures\n\nNone: every run ended well.\n"
+    data = dict(zip(frame["id"], frame["data"], strict=True))
+    rows = [(d["id"], data[d["id"]], _label(d["spec"]), d["spec"]["seed"], d["status"], _reason(d)) for d in failed]
+    grid = table(["run", "data", "what", "seed", "status", "reason"], rows)
+    return f"## Failures\n\n{grid}\nThe whole error of a run stands in its document among the results, by its id.\n"
+
+
+def problems(lines: Sequence[str]) -> str:
+    """What could not be read, and what was not measured alike; nothing where all is well."""
+    return "".join(["## Problems\n\n", *(f"- {escape(line)}\n" for line in lines)]) if lines else ""
+
+
+def cost(documents: Sequence[Document], frame: DataFrame) -> str:
+    """Where the time went: seconds of each variant on each data set; runs that trained together are counted once."""
+    groups: dict[tuple[str, str], list[Document]] = {}
+    for document, data in zip(documents, frame["data"], strict=True):
+        groups.setdefault((data, document["spec"]["variant"]), []).append(document)
+    rows = [[*key, *_spent(held)] for key, held in groups.items()]
+    if len(rows) > 1:
+        rows.append(["all", "", *_spent(documents)])
+    columns = ["data", "variant", "runs", *(f"{stage} [s]" for stage in STAGES), "examples/s", "peak memory [MiB]"]
+    note = "Runs that trained together share their time, which is counted once; examples/s are those of training."
+    return f"## Cost\n\n{table(columns, rows, numbers=len(columns) - 2)}\n{note}\n"
+
+
+def again(manifest: Mapping[str, Any], documents: Sequence[Document]) -> str:
+    """The commands that make these results again, and the suite."""
+    name, text = str(manifest["name"]), str(manifest.get("text") or "")
+    using = _distinct(f"aebench {_package(how)}" for document in documents if (how := document.get("made")))
+    lines = [f"aebench run {name}.yaml", f"aebench report results/{name}"]
+    said = f"With the suite below saved as `{escape(name)}.yaml`" + (f" and {escape(using)}" if using else "") + ":"
+    parts = ["## Make it again\n", f"{said}\n", code("\n".join(lines), "sh")]
+    return "\n".join([*parts, *([folded("The suite", code(text, "yaml"))] if text else [])])
+
+
+def _distinct(values: Iterable[Any]) -> str:
+    return "; ".join(dict.fromkeys(str(value) for value in values))
+
+
+def _package(how: Mapping[str, Any]) -> str:
+    commit = f", commit {how['commit']}" if how.get("commit") else ""
+    return f"{how.get('aebench', '?')}{commit}"
+
+
+def _device(how: Mapping[str, Any]) -> str:
+    parts = [how.get("device"), how.get("precision")]
+    parts += [how.get("driver") and f"driver {how['driver']}", how.get("threads") and f"{how['threads']} threads"]
+    return ", ".join(str(part) for part in parts if part) or "not recorded"
+
+
+def _label(spec: Mapping[str, Any]) -> str:
+    texts = format_settings(str(value) if isinstance(value, dict) else value for value in spec["hyper"].values())
+    return ", ".join([spec["variant"], *(f"{name} {text}" for name, text in zip(spec["hyper"], texts, strict=True))])
+
+
+def _reason(document: Document) -> str:
+    error = document.get("error") or {}
+    return str(error.get("message") or error.get("kind") or "not recorded")
+
+
+def _spent(documents: Sequence[Document]) -> list[str]:
+    """Runs, seconds of each stage, examples/s of training and peak memory of some runs, as cells."""
+    packs: dict[Any, list[Mapping[str, Any]]] = {}
+    for document in documents:
+        if costs := document.get("cost"):
+            packs.setdefault((costs.get("pack") or {}).get("id", document["id"]), []).append(costs)
+    # what is measured again later has a time of its own, so that a pack may hold several
+    seconds = {
+        stage: sum(sum({costs.get(f"{stage}_seconds") or 0.0 for costs in pack}) for pack in packs.values())
+        for stage in STAGES
+    }
+    first = [pack[0] for pack in packs.values()]
+    examples = sum((costs.get("examples") or 0) * (costs.get("pack") or {}).get("runs", 1) for costs in first)
+    peak = max((costs.get("peak_bytes") or 0 for costs in first), default=0)
+    rate = f"{examples / seconds['train']:,.0f}" if seconds["train"] else "–"
+    return [
+        str(len(documents)),
+        *(f"{seconds[stage]:.1f}" for stage in STAGES),
+        rate,
+        f"{peak / 2**20:,.0f}" if peak else "–",
+    ]

@@ -1,0 +1,154 @@
+"""Where the work is done: the device, its threads and memory, and what a document says of the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aebench.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+CHOICES = ("auto", "cpu", "cuda", "mps")
+
+
+def choose(name: str = "auto") -> torch.device:
+    """The device of that name, or the best there is: CUDA, then MPS, then the CPU.
+
+    Raises InputError for an unknown device, or one that this machine does not have.
+    """
+    import torch
+
+    kind = name.partition(":")[0]
+    if kind not in CHOICES:
+        raise InputError(f"--device {name}: choose from {', '.join(CHOICES)}")
+    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if kind == "auto":
+        return torch.device(next(kind for kind, there in has.items() if there))
+    if not has[kind]:
+        there = ", ".join(kind for kind, available in has.items() if available)
+        raise InputError(f"--device {name}: this machine has none; it has {there}")
+    return torch.device(name)
+
+
+def cores() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def describe(device: torch.device) -> str:
+    """A device in words."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{processor()}, {cores()} cores" if device.type == "cpu" else f"{processor()} ({device.type})"
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def driver(device: torch.device) -> str | None:
+    """The GPU driver's version, where there is one and it says."""
+    if device.type != "cuda":
+        return None
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout.split()[0]
+    except (OSError, subprocess.SubprocessError, IndexError):
+        return None
+
+
+def commit() -> str | None:
+    """The commit of the checkout that aebench runs from, with "+" where files differ; None when installed."""
+    here = Path(__file__).parent
+    git = ["git", "-C", str(here)]
+    try:
+        if not (here.parent / ".git").exists():
+            return None
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=20, check=True)
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head.stdout.strip()[:12] + ("+" if changed.stdout.strip() else "")
+
+
+def made(device: torch.device, precision: str) -> dict[str, Any]:
+    """How and where a result was made."""
+    import torch
+
+    return {
+        "aebench": version("aebench"),
+        "commit": commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": version("numpy"),
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": describe(device),
+        "driver": driver(device),
+        "threads": torch.get_num_threads(),
+        "precision": precision,
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done what it was asked."""
+    import torch
+
+    if device.type != "cpu":
+        getattr(torch, device.type).synchronize()
+
+
+def clock(device: torch.device) -> float:
+    """Seconds on a wall clock, once the device is done."""
+    synchronise(device)
+    return time.perf_counter()
+
+
+class PeakMemory:
+    """The most memory used since it was made: bytes that torch held on a GPU, else resident bytes of the process."""
+
+    def __init__(self, device: torch.device) -> None:
+        import torch
+
+        self.device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        elif Path("/proc/self/clear_refs").exists():
+            try:
+                Path("/proc/self/clear_refs").write_text("5")  # sets the high-water mark back
+            except OSError:
+                return
+
+    def bytes(self) -> int | None:
+        """The high-water mark; None where the system keeps none."""
+        import torch
+
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        status = Path("/proc/self/status")
+        if status.exists():
+            for line in status.read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+        if sys.platform == "darwin":
+            import resource
+
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return None

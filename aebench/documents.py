@@ -1,0 +1,100 @@
+"""The document of a run: strict JSON, checked when it is read."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aebench.atomic import reason
+from aebench.errors import InputError
+
+SCHEMA = 1
+STATUSES = ("ok", "diverged", "out_of_memory", "failed", "interrupted")
+
+Document = dict[str, Any]
+
+_FIELDS = {"suite": str, "spec": dict, "metrics": dict}
+_SPEC = {"variant": str, "hyper": dict, "sizes": dict, "network": dict, "data": dict, "train": dict, "seed": int}
+
+
+class NewerError(InputError):
+    """A document of a later schema than this package reads: never overwritten, never taken for a missing one."""
+
+
+def read(path: Path) -> Document:
+    """A document, checked. Raises InputError, one line; NewerError where a newer aebench wrote it."""
+    document = parse(path)
+    check(document, path)
+    return document
+
+
+def check(document: Document, path: Path) -> None:
+    """Its schema, its id, and the fields that a reader needs; else InputError."""
+    schema, id, status = document.get("schema"), document.get("id"), document.get("status")
+    if not isinstance(schema, int) or schema < 1:
+        raise InputError(f"{path}: not a run document: schema {schema!r}")
+    if schema > SCHEMA:
+        raise NewerError(f"{path}: schema {schema}, and this aebench reads up to {SCHEMA}: install a newer one")
+    if id != path.stem:
+        raise InputError(f"{path}: holds the run {id!r}, which is not the file's name")
+    if status not in STATUSES:
+        raise InputError(f"{path}: unknown status {status!r}: choose from {', '.join(STATUSES)}")
+    _require(path, document, _FIELDS)
+    _require(path, document["spec"], _SPEC, "spec.")
+    for name, metric in document["metrics"].items():
+        value = metric.get("value", "absent") if isinstance(metric, dict) else "absent"
+        if not (value is None or isinstance(value, int | float)):
+            raise InputError(f"{path}: metrics.{name} has no value that is a number or null")
+
+
+def _require(path: Path, tree: Mapping[str, Any], fields: Mapping[str, type], where: str = "") -> None:
+    for name, kind in fields.items():
+        if not isinstance(tree.get(name), kind):
+            raise InputError(f"{path}: {where}{name} is missing or is not a {kind.__name__}")
+
+
+def parse(path: Path) -> dict[str, Any]:
+    """A file that holds one strict JSON object."""
+    try:
+        tree = json.loads(path.read_bytes(), parse_constant=_refuse)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {reason(error)}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: broken JSON: {reason(error)}") from error
+    if not isinstance(tree, dict):
+        raise InputError(f"{path}: not a JSON object")
+    return tree
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def text(tree: Mapping[str, Any]) -> bytes:
+    """Strict JSON, an entry a line, lists on one line. NaN and infinity become null, and are refused in a spec."""
+    strict = {name: item if name == "spec" else plain(item) for name, item in tree.items()}
+    return f"{_pretty(strict)}\n".encode(errors="backslashreplace")
+
+
+def plain(value: Any) -> Any:
+    """The same in JSON's own types; a number that is not finite becomes null."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _pretty(value: Any, indent: str = "") -> str:
+    if not isinstance(value, dict) or not value:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    inner = indent + " "
+    items = [f"{inner}{json.dumps(name, ensure_ascii=False)}: {_pretty(item, inner)}" for name, item in value.items()]
+    return "{\n" + ",\n".join(items) + f"\n{indent}}}"

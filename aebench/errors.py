@@ -1,0 +1,18 @@
+"""The one kind of error that a user can cause, and how it names what she may have meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Bad usage or bad input: one line that names the thing, the value and the choices (exit code 2)."""
+
+
+def unknown(kind: str, name: object, choices: Iterable[str]) -> InputError:
+    """An error for a name that is not in a table: the nearest valid names, or all of them."""
+    names = sorted(choices)
+    near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.6)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names)}"
+    return InputError(f"unknown {kind} {name!r}: {hint}")

@@ -1,0 +1,116 @@
+"""What the loop consumes: batches and noise, chunk by chunk, each drawn once for every distinct seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from aebench import streams
+from aebench.variant import Noise, Uniform
+
+BINARIZE = "data/binarize"
+"""The noise that dynamic binarisation adds to a variant's own."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One part of a data set on the training device.
+
+    `x [n, *event]`: floats, or uint8 that means value/255. `binarize`: x is a probability, and each batch a fresh
+    draw of it (dynamic binarisation).
+    """
+
+    x: Tensor
+    binarize: bool = False
+
+    def noise(self, batch: int, declared: Noise) -> Noise:
+        """The declared noise, and the data's own."""
+        return {**declared, BINARIZE: Uniform((batch, *self.x.shape[1:]))} if self.binarize else declared
+
+    def take(self, rows: Tensor | slice, dtype: torch.dtype) -> Tensor:
+        """`x[rows]` in units of the data."""
+        x = self.x[rows]
+        return x.to(dtype).div_(255) if x.dtype == torch.uint8 else x.to(dtype)
+
+
+class Batch(NamedTuple):
+    """Examples and noise of one call; the `dim`s say whether they carry a leading `[runs]` axis (0) or not (None)."""
+
+    x: Tensor
+    noise: dict[str, Tensor]
+    x_dim: int | None
+    noise_dim: int | None
+
+
+def _batch(x: Tensor, noise: dict[str, Tensor], x_dim: int | None, noise_dim: int | None) -> Batch:
+    """Apply the data's own noise, and pass the variant's on."""
+    if BINARIZE not in noise:
+        return Batch(x, noise, x_dim, noise_dim)
+    rest = {name: value for name, value in noise.items() if name != BINARIZE}
+    return Batch((noise[BINARIZE] < x).to(x.dtype), rest, noise_dim, noise_dim)
+
+
+class Feed:
+    """Batches and noise of every step of a pack, as functions of (seed, step).
+
+    `seeds`: one a run. Runs of one seed see the same; where all do, nothing carries a `[runs]` axis.
+    """
+
+    def __init__(
+        self, examples: Examples, batch: int, noise: Noise, seeds: Sequence[int], dtype: torch.dtype
+    ) -> None:
+        self.examples, self.batch, self.dtype = examples, batch, dtype
+        self.specs = examples.noise(batch, noise)
+        self.seeds, self.which = distinct(seeds, examples.x.device)
+        self.order = torch.empty(0)
+        self.noise: dict[str, Tensor] = {}
+
+    def fill(self, chunk: int) -> None:
+        """Draw order and noise of the chunk's 32 steps."""
+        device, n, size = self.examples.x.device, len(self.examples.x), streams.CHUNK * self.batch
+        orders = [streams.order(seed, n, chunk * size, (chunk + 1) * size) for seed in self.seeds]
+        self.order = torch.stack(orders).view(len(orders), streams.CHUNK, self.batch).to(device)
+        for name, spec in self.specs.items():
+            draws = [streams.noise_chunk(seed, name, chunk, spec, str(device)) for seed in self.seeds]
+            self.noise[name] = torch.stack(draws).to(self.dtype)
+
+    def step(self, i: int) -> Batch:
+        """Batch and noise of the chunk's i-th step."""
+        if self.which is None:
+            x = self.examples.take(self.order[0, i], self.dtype)
+            return _batch(x, {name: draws[0, i] for name, draws in self.noise.items()}, None, None)
+        x = self.examples.take(self.order[:, i], self.dtype)[self.which]
+        return _batch(x, {name: draws[:, i][self.which] for name, draws in self.noise.items()}, 0, 0)
+
+
+def distinct(seeds: Sequence[int], device: torch.device) -> tuple[list[int], Tensor | None]:
+    """The distinct seeds, and for each run the place of its own; None where there is only one."""
+    unique = list(dict.fromkeys(seeds))
+    which = torch.tensor([unique.index(seed) for seed in seeds], device=device)
+    return unique, which if len(unique) > 1 else None
+
+
+BLOCK = 500
+"""Examples evaluated at once. Part of the definition: the values of evaluation noise depend on it."""
+
+
+def blocks(
+    examples: Examples, declared: Callable[[int], Noise], label: str, seeds: Sequence[int], dtype: torch.dtype
+) -> Iterator[Batch]:
+    """A whole part, block by block, with noise from each seed's evaluation stream; `label` names its use."""
+    device = examples.x.device
+    unique, which = distinct(seeds, device)
+    for index, start in enumerate(range(0, len(examples.x), BLOCK)):
+        x = examples.take(slice(start, start + BLOCK), dtype)
+        noise: dict[str, Tensor] = {}
+        for name, spec in examples.noise(len(x), declared(len(x))).items():
+            # the data's own noise has one label for every use, so all metrics see the same binarisation
+            stream = name if name == BINARIZE else f"{label}/{name}"
+            sources = [streams.generator(seed, "evaluation", stream, index, str(device)) for seed in unique]
+            draws = torch.stack([streams.draw(spec, 1, source)[0] for source in sources]).to(dtype)
+            noise[name] = draws[0] if which is None else draws[which]
+        yield _batch(x, noise, None, None if which is None else 0)

@@ -1,0 +1,95 @@
+"""torch's optimisers on stacked parameters: one group for each distinct setting, over a slice of the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from aebench.errors import unknown
+from aebench.schedule import Number, at
+
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+    "rmsprop": torch.optim.RMSprop,
+    "adagrad": torch.optim.Adagrad,
+}
+_FUSED = frozenset({"adam", "adamw", "sgd", "adagrad"})
+
+
+class Descent(NamedTuple):
+    """How one run goes downhill. `options` are the optimiser's own: betas, eps, momentum, ..."""
+
+    lr: Number = 1e-3
+    weight_decay: Number = 0.0
+    clip: Number | None = None
+    """The largest norm of a run's gradient; None leaves it."""
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+class StackedOptimizer:
+    """Steps the runs of a pack, each with its own learning rate, weight decay, clipping and options.
+
+    `parameters`: leaves with a leading `[runs]` axis, or of a single run without it (`stacked=False`).
+    `descents`: one a run; runs of equal descent must be neighbours, or they cost a group each.
+    """
+
+    def __init__(
+        self, name: str, parameters: Sequence[Tensor], descents: Sequence[Descent], *, stacked: bool = True
+    ) -> None:
+        if name not in OPTIMIZERS:
+            raise unknown("optimizer", name, OPTIMIZERS)
+        self.parameters, self.descents, self.stacked = list(parameters), list(descents), stacked
+        self.slices: list[slice] = []
+        self.groups: list[Descent] = []
+        start = 0
+        for descent, runs in groupby(self.descents):
+            stop = start + len(list(runs))
+            self.slices.append(slice(start, stop))
+            self.groups.append(descent)
+            start = stop
+        self.views = [self._views(self.parameters, s) for s in self.slices]
+        groups: list[dict[str, Any]] = [
+            {"params": views, "lr": at(d.lr, 0.0), "weight_decay": at(d.weight_decay, 0.0), **dict(d.options)}
+            for views, d in zip(self.views, self.groups, strict=True)
+        ]
+        fast = {"fused": True} if name in _FUSED else {"foreach": True}
+        self.torch = OPTIMIZERS[name](groups, **fast)  # pyright: ignore[reportCallIssue]
+        self.scheduled = any(not isinstance(d.lr, float) or not isinstance(d.weight_decay, float) for d in self.groups)
+        self.clipped = any(d.clip is not None for d in self.descents)
+
+    def step(self, gradients: Sequence[Tensor], fraction: float) -> None:
+        """Move the parameters; `fraction` of training done resolves the schedules."""
+        if self.clipped:
+            gradients = self._clip(gradients, fraction)
+        if self.scheduled:
+            for group, descent in zip(self.torch.param_groups, self.groups, strict=True):
+                group["lr"], group["weight_decay"] = at(descent.lr, fraction), at(descent.weight_decay, fraction)
+        # a fused kernel walks memory: a gradient laid out otherwise than its parameter would be applied transposed
+        gradients = [gradient.contiguous() for gradient in gradients]
+        for views, runs in zip(self.views, self.slices, strict=True):
+            for view, gradient in zip(views, self._views(gradients, runs), strict=True):
+                view.grad = gradient
+        self.torch.step()
+
+    def _views(self, tensors: Sequence[Tensor], runs: slice) -> list[Tensor]:
+        if not self.stacked or len(self.slices) == 1 and runs.stop == len(self.descents):
+            return list(tensors)
+        return [tensor.detach()[runs] for tensor in tensors]
+
+    def _clip(self, gradients: Sequence[Tensor], fraction: float) -> list[Tensor]:
+        limits = [float("inf") if d.clip is None else at(d.clip, fraction) for d in self.descents]
+        rows = [g.reshape(len(limits), -1) for g in gradients]
+        norm = torch.stack([row.square().sum(1) for row in rows]).sum(0).sqrt()
+        scale = (norm.new_tensor(limits) / (norm + 1e-6)).clamp(max=1.0)
+        return [(row * scale[:, None]).view_as(g) for row, g in zip(rows, gradients, strict=True)]
+
+
+def summary(options: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Options of a suite as a hashable part of a Descent."""
+    return tuple(sorted((k, tuple(v) if isinstance(v, list) else v) for k, v in options.items()))

@@ -1,0 +1,180 @@
+"""Many runs as one: stacked state, and a loss made a pure function of it.
+
+The state of a net is its parameters and buffers by name; the state of a pack carries a leading `[runs]` axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from aebench import streams
+from aebench.errors import InputError
+from aebench.feed import Batch
+from aebench.optim import Descent, StackedOptimizer
+from aebench.variant import Model, Network, Shape, Variant
+
+State = dict[str, Tensor]
+
+
+def build(variant: Variant, event_shape: Shape, network: Network, sizes: Any, seed: int) -> nn.Module:
+    """The net of one seed: built on the CPU, its weights drawn from the seed's init stream."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(streams.key(seed, "init"))
+        return variant.build(event_shape, network, sizes)
+
+
+def state_of(net: nn.Module) -> State:
+    """Parameters and buffers of a net by name, detached."""
+    return {name: tensor.detach() for name, tensor in [*net.named_parameters(), *net.named_buffers()]}
+
+
+def stack(states: Sequence[State]) -> State:
+    """One `[runs, ...]` tensor for each name."""
+    return {name: torch.stack([state[name] for state in states]) for name in states[0]}
+
+
+def unstack(state: State, run: int) -> State:
+    """The state of one run of a pack."""
+    return {name: tensor[run] for name, tensor in state.items()}
+
+
+class _Call(nn.Module):
+    """Lets `functional_call` reach any function of a net, not its forward alone."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        return fn(self.net, *args)
+
+
+def pure(net: nn.Module, fn: Callable[..., Any]) -> Callable[..., Any]:
+    """`fn(net, *args)` as a function `(state, *args)` of the net's state."""
+    call = _Call(net)
+
+    def apply(state: Mapping[str, Tensor], *args: Any) -> Any:
+        return functional_call(call, {f"net.{name}": tensor for name, tensor in state.items()}, (fn, args))
+
+    return apply
+
+
+def mean_terms(loss: Callable[..., dict[str, Tensor]]) -> Callable[..., dict[str, Tensor]]:
+    """A loss whose terms are means over the examples of the batch."""
+
+    def averaged(*args: Any) -> dict[str, Tensor]:
+        return {name: term.mean() for name, term in loss(*args).items()}
+
+    return averaged
+
+
+def each_run(net: nn.Module, fn: Callable[..., Any], state: State, batch: Batch, *per_run: Any) -> Any:
+    """`fn(net, x, noise, *args)` for every run of a stacked state at once; `per_run` carry a `[runs]` axis."""
+    dims = (0, batch.x_dim, batch.noise_dim, *(0 for _ in per_run))
+    return vmap(pure(net, fn), in_dims=dims)(state, batch.x, batch.noise, *per_run)
+
+
+@dataclass
+class Runs:
+    """Trained runs of one shape: a net to call, and the state that makes it each of them."""
+
+    variant: Variant
+    net: nn.Module
+    latent: int
+    seeds: list[int]
+    state: State
+    """`{name: [runs, ...]}`."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the parameters."""
+        return next(self.net.parameters()).dtype
+
+    def model(self, run: int) -> Model:
+        """One run; the next call reuses the net."""
+        self.net.load_state_dict(unstack(self.state, run))
+        return self.seen(self.net)
+
+    def seen(self, net: nn.Module) -> Model:
+        """A net through the variant's eyes."""
+        return Model(self.variant, net, self.latent)
+
+    def each(self, fn: Callable[[Model, Tensor, Mapping[str, Tensor]], Mapping[str, Tensor]], batch: Batch) -> State:
+        """`fn(model, x, noise)` of every run, each value `[runs, ...]`; a single run is called directly."""
+        if len(self.seeds) > 1:
+            return each_run(self.net, lambda net, x, noise: fn(self.seen(net), x, noise), self.state, batch)
+        return {name: value[None] for name, value in fn(self.model(0), batch.x, batch.noise).items()}
+
+
+class Pack:
+    """Runs in training: leaves that carry a `[runs]` axis, and one optimiser for each player.
+
+    A pack of one is its net: called directly, without the axis (vmap over one run costs half as much again).
+    """
+
+    def __init__(
+        self, variant: Variant, nets: Sequence[nn.Module], descents: Sequence[Descent], optimizer: str
+    ) -> None:
+        self.variant, self.net, self.stacked = variant, nets[0], len(nets) > 1
+        self.parameters: State = dict(self.net.named_parameters())
+        self.buffers: State = dict(self.net.named_buffers())
+        if self.stacked:
+            state = stack([state_of(net) for net in nets])
+            self.parameters = {name: state[name].requires_grad_() for name in self.parameters}
+            self.buffers = {name: state[name] for name in self.buffers}
+        self.losses = {part: mean_terms(loss) for part, loss in variant.losses.items()}
+        self.players: dict[str, tuple[list[Tensor], StackedOptimizer]] = {}
+        for part in self.losses:
+            own = [t for name, t in self.parameters.items() if not part or name.startswith(part + ".")]
+            self.players[part] = own, StackedOptimizer(optimizer, own, descents, stacked=self.stacked)
+
+    @property
+    def state(self) -> State:
+        """A copy of everything learnt so far: `{name: [runs, ...]}`."""
+        state = {name: tensor.detach().clone() for name, tensor in {**self.parameters, **self.buffers}.items()}
+        return state if self.stacked else {name: tensor[None] for name, tensor in state.items()}
+
+    def call(self, fn: Callable[..., Any], batch: Batch, hp: Any) -> Any:
+        """`fn(net, x, noise, hp)` of every run."""
+        if self.stacked:
+            return each_run(self.net, fn, {**self.parameters, **self.buffers}, batch, hp)
+        return fn(self.net, batch.x, batch.noise, hp)
+
+    def step(self, batch: Batch, hp: Any, fraction: float) -> dict[str, Tensor]:
+        """One step of every player in turn, each seeing what the others have become: the terms, each `[runs]`."""
+        logged: dict[str, Tensor] = {}
+        for part, (parameters, optimizer) in self.players.items():
+            terms = self.call(self.losses[part], batch, hp)
+            optimizer.step(torch.autograd.grad(terms["loss"].sum(), parameters), fraction)
+            logged |= {f"{part}/{name}" if part else name: term.detach() for name, term in terms.items()}
+        if self.variant.after is not None:
+            with torch.no_grad():
+                for name, value in self.call(self.variant.after, batch, hp).items():
+                    self.buffers[name].copy_(value)
+        return logged
+
+
+def check_pure(variant: Variant, net: nn.Module, batch: Batch, hp: Any) -> None:
+    """Call every loss once under vmap with two runs of one net; what is not a pure function is refused there.
+
+    `hp` is that of one run. vmap rejects hidden random numbers, dropout, a Python `if` on a tensor, `.item()` and
+    running statistics.
+    """
+    x = batch.x if batch.x_dim is None else batch.x[0]
+    noise = {name: t if batch.noise_dim is None else t[0] for name, t in batch.noise.items()}
+    pair = type(hp)(*(value.expand(2) for value in hp))
+    functions = [mean_terms(loss) for loss in variant.losses.values()]
+    if variant.after is not None:
+        functions.append(variant.after)
+    for fn in functions:
+        try:
+            each_run(net, fn, stack([state_of(net)] * 2), Batch(x, noise, None, None), pair)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"variant {variant.name!r}: its loss is not a pure function: {reason[:300]}") from error

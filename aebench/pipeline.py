@@ -1,0 +1,210 @@
+"""The way through the house: suite -> what is missing -> train and measure -> store -> table and report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from aebench.errors import InputError
+from aebench.plugins import resolve
+from aebench.progress import Progress
+from aebench.store import Store
+from aebench.suite import Run, Suite, pack_id, packs, read
+from aebench.variants import VARIANTS
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from aebench.variant import Model
+
+Document = dict[str, Any]
+@dataclass
+class Plan:
+    """What running a suite would do now."""
+
+    suite: Suite
+    store: Store
+    documents: dict[str, Document]
+    """Finished runs of the suite, by id."""
+    packs: list[list[Run]]
+    """To train: whole packs of which a run is missing."""
+    stale: list[Run]
+    """To measure again from stored weights: trained, but without a metric that the suite now asks for."""
+
+
+@dataclass
+class Done:
+    """What running a suite did."""
+
+    plan: Plan
+    trained: int = 0
+    measured: int = 0
+    failed: list[Document] = field(default_factory=list[Document])
+    """Runs of the suite, new or old, that did not end well."""
+    notes: list[str] = field(default_factory=list[str])
+    report: Path | None = None
+
+
+def plan(
+    suite: Suite,
+    out: str | Path = ".",
+    *,
+    retry_failed: bool = False,
+    retrain: bool = False,
+    allow_code: bool = False,
+) -> Plan:
+    """Compare a suite with the results below `out`. Nothing is written, and torch is not imported."""
+    store = Store(Path(out) / "results" / suite.name)
+    missing = set(store.missing(run.id for run in suite.runs))
+    documents = {d["id"]: d for d in store.documents() if d["id"] not in missing}
+    documents = {run.id: documents[run.id] for run in suite.runs if run.id in documents}
+    if retry_failed:
+        documents = {id: d for id, d in documents.items() if d["status"] == "ok"}
+    stale = [run for run in suite.runs if run.id in documents and outdated(documents[run.id], suite, allow_code)]
+    if retrain:
+        gone = {run.id for run in stale if not store.weights_path(run.id).exists()}
+        documents = {id: d for id, d in documents.items() if id not in gone}
+        stale = [run for run in stale if run.id not in gone]
+    todo = [part for pack in packs(suite.runs) if (part := unfinished(pack, documents))]
+    again = {run.id for pack in todo for run in pack}
+    return Plan(suite, store, documents, todo, [run for run in stale if run.id not in again])
+
+
+def unfinished(pack: Sequence[Run], documents: Mapping[str, Document]) -> list[Run]:
+    """The runs of a pack to train: those missing, or all where the others were published with them by half."""
+    missing = [run for run in pack if run.id not in documents]
+    composed = {str(documents[run.id].get("cost", {}).get("pack", {}).get("id")) for run in pack if run.id in documents}
+    return list(pack) if missing and pack_id(pack) in composed else missing
+
+
+def outdated(document: Document, suite: Suite, allow_code: bool = False) -> list[str]:
+    """The suite's metrics that a finished run lacks, or has of another version or with other options."""
+    if document["status"] != "ok":
+        return []
+    variant = resolve(VARIANTS, "variants", document["spec"]["variant"], allow_code=allow_code)
+    names: list[str] = []
+    for metric, options in suite.metrics:
+        want = {"version": metric.version, "options": json.loads(json.dumps(options._asdict()))}
+        have = [document["metrics"].get(name, {}) for name in metric.values(options)]
+        if metric.needs <= variant.offers and any({key: h.get(key) for key in want} != want for h in have):
+            names.append(metric.name)
+    return names
+
+
+def execute(
+    todo: Plan, *, device: str = "auto", allow_code: bool = False, report: bool = True, progress: Progress | None = None
+) -> Done:
+    """Train what is missing, measure what is outdated, draw the report. Each finished pack is kept at once."""
+    done = Done(todo)
+    todo.store.write_manifest(manifest(todo.suite))
+    if todo.packs or todo.stale:
+        with progress or Progress() as shown:
+            _work(todo, done, device, allow_code, shown)
+    done.failed = [d for run in todo.suite.runs if (d := todo.documents.get(run.id)) and d["status"] != "ok"]
+    if report:
+        done.report = draw(todo, fresh=bool(done.trained or done.measured))
+    return done
+
+
+def _work(todo: Plan, done: Done, device: str, allow_code: bool, progress: Progress) -> None:
+    from aebench.device import choose
+    from aebench.work import Worker
+
+    worker = Worker(todo.suite.name, choose(device), todo.suite.metrics, todo.suite.keep_weights, allow_code)
+    for pack in todo.packs:
+        worker.check(pack)
+    packs = [part for pack in todo.packs for part in worker.packs(pack)]
+    progress.start(packs)
+    for pack in packs:
+        progress.enter(pack)
+        published = list(worker.train(pack, progress.point))
+        todo.store.publish_all(published)
+        todo.documents |= {document["id"]: document for document, _, _ in published}
+        done.trained += len(pack)
+        progress.leave(pack)
+    lost = 0
+    for run in todo.stale:
+        publication = worker.again(run, todo.documents[run.id], todo.store)
+        if publication is None:
+            lost += 1
+            continue
+        todo.store.publish(*publication)
+        todo.documents[run.id] = publication[0]
+        done.measured += 1
+    if lost:
+        done.notes.append(f"{lost} runs lack a metric and their weights were not kept: --retrain trains them again")
+
+
+def manifest(suite: Suite) -> dict[str, Any]:
+    """What the results say of the suite that made them."""
+    return {
+        "name": suite.name,
+        "about": suite.about,
+        "figures": list(suite.figures),
+        "metrics": [metric.name for metric, _ in suite.metrics],
+        "ids": [run.id for run in suite.runs],
+        "text": suite.text,
+    }
+
+
+def draw(todo: Plan, fresh: bool) -> Path | None:
+    """The report of a suite, drawn where results are newer than it; None where there is nothing to report."""
+    results = todo.store.folder
+    folder = results.parent.parent / "reports" / results.name
+    page = folder / "report.md"
+    newest = max((path.stat().st_mtime for path in results.glob("*.json")), default=0.0)
+    if not fresh and page.exists() and page.stat().st_mtime >= newest:
+        return page
+    if not todo.documents:
+        return None
+    from aebench.reporting import report
+
+    return report(results, folder)
+
+
+def run(
+    suite: str | Path,
+    *,
+    out: str | Path = ".",
+    device: str = "auto",
+    overrides: Mapping[str, str] = MappingProxyType({}),
+    seeds: int | None = None,
+    smoke: bool = False,
+    allow_code: bool = False,
+    report: bool = True,
+) -> DataFrame:
+    """Run a suite, by path or by the name of one that ships with aebench: one row a run, as `aebench.load` gives.
+
+    Results go to `out/results/<suite>/`, the report to `out/reports/<suite>/`; what is there already is not trained
+    again. Raises InputError for a faulty suite; a run that fails is a row that says why.
+    """
+    from aebench.store import load
+
+    wanted = read(suite, overrides=overrides, seeds=seeds, smoke=smoke, allow_code=allow_code)
+    todo = plan(wanted, out, allow_code=allow_code)
+    execute(todo, device=device, allow_code=allow_code, report=report)
+    return load(todo.store.folder)
+
+
+def load_model(results: str | Path, id: str, *, device: str = "cpu", allow_code: bool = False) -> Model:
+    """The trained autoencoder of a run, from its stored weights: encode, decode, reconstruct and sample your own data.
+
+    `results`: the folder of a suite's results. Raises InputError where run or weights are not there.
+    """
+    from aebench import data
+    from aebench.device import choose
+    from aebench.work import Worker
+
+    store = Store(results)
+    document, weights = store.read(id), store.weights(id)
+    if document is None or weights is None:
+        raise InputError(f"{results}: run {id!r} has no {'document' if document is None else 'stored weights'}")
+    worker = Worker(document["suite"], choose(device), (), False, allow_code)
+    event_shape, _ = data.outline(document["spec"]["data"], allow_code=allow_code)
+    model = worker.revive(document["spec"], weights, event_shape).model(0)
+    model.net.requires_grad_(False)
+    return model

@@ -1,0 +1,57 @@
+"""Figures of a suite's results: the table of them. Matplotlib is imported when one is drawn, torch never.
+
+A figure is a function `(frame, arrays) -> Iterator[Drawing]`:
+
+- `frame`: one row a run that ended well, of one suite; the columns of `aebench.load` and two more, `spec` (the
+  canonical specification of the run) and `curves` (`{"step": [...], term: [...]}`), see `with_documents`;
+- `arrays`: run id -> the arrays stored with the run, empty where there are none.
+
+A figure that finds nothing to draw yields nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+Arrays = Callable[[str], Mapping[str, Any]]
+"""Run id -> name -> array."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure and its words, plain text."""
+
+    name: str
+    """A file name without its ending: letters, digits, dots, dashes and underscores."""
+    caption: str
+    """What is drawn, over how many seeds, in which units."""
+    alt: str
+    """What a reader sees who cannot see it."""
+    figure: Figure
+
+
+FIGURES = {
+    "beta_sweep": (
+        "aebench.plots.sweep:beta_sweep",
+        "C, U, S and −V against β, beside closed forms and the notes' rows",
+    ),
+    "rate_distortion": ("aebench.plots.sweep:rate_distortion", "latent KL against C over β, beside the Gaussian bound"),
+    "latent": ("aebench.plots.latent:latent", "the two most active latents, with the unit circle and the posteriors"),
+    "reconstructions": ("aebench.plots.pictures:reconstructions", "test examples and what each run makes of them"),
+    "samples": ("aebench.plots.pictures:samples", "draws from the prior, decoded"),
+    "curves": ("aebench.plots.curves:curves", "the terms of the loss over training"),
+}
+"""Figure -> (where its function is, one line)."""
+
+
+def with_documents(frame: DataFrame, documents: Mapping[str, Mapping[str, Any]]) -> DataFrame:
+    """`frame` with the columns `spec` and `curves`, taken from the runs' documents (by id)."""
+    specs: list[Any] = [documents[run]["spec"] for run in frame["id"]]
+    curves: list[Any] = [documents[run].get("curves") or {} for run in frame["id"]]
+    return frame.assign(spec=specs, curves=curves)

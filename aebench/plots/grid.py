@@ -1,0 +1,48 @@
+"""Grids of square panels, one a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from aebench.plots import style
+from aebench.plots.groups import Panel
+
+ROWS = 6
+"""Rows of panels in one figure; more make more figures."""
+
+
+def pages(name: str, rows: list[list[Panel]], size: int = ROWS) -> Iterator[tuple[str, list[list[Panel]]]]:
+    """The rows in figures of at most `size`, with their names."""
+    for first in range(0, len(rows), size):
+        yield f"{name}-{1 + first // size}" if len(rows) > size else name, rows[first : first + size]
+
+
+def draw(rows: list[list[Panel]], paint: Callable[[Axes, str], None], *, room: float = 0) -> Figure:
+    """A figure of square panels, `paint`ed by run; `room` inches are left at the bottom.
+
+    Only outer panels have numbers at their axes. Call it within `style.styled`.
+    """
+    columns = max(map(len, rows))
+    side = max(style.WIDTH / max(columns, 4), 1.15)
+    size = (max(columns * side + 0.3, 5), 0.45 + room + len(rows) * (side + 0.15))
+    figure, grid = style.panels(len(rows), columns, size, square=True)
+    characters = int(side * 14)
+    for places, panels in zip(grid, rows, strict=True):
+        for ax in places[len(panels) :]:
+            ax.set_axis_off()
+        for i, (ax, panel) in enumerate(zip(places, panels, strict=False)):
+            ax.set_title(style.wrap(panel.title, characters), fontsize=8)
+            ax.set_box_aspect(1)
+            if panel.row and i == 0:
+                ax.set_ylabel(style.wrap(panel.row, characters))
+            ax.tick_params(labelleft=i == 0, labelbottom=_is_lowest(rows, panels, i))
+            paint(ax, panel.run)
+    return figure
+
+
+def _is_lowest(rows: list[list[Panel]], panels: list[Panel], column: int) -> bool:
+    below = rows[[row is panels for row in rows].index(True) + 1 :]
+    return all(len(row) <= column for row in below)

@@ -1,0 +1,210 @@
+"""Which runs make one line, one row, one panel; and their mean over seeds."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pandas import DataFrame
+
+from aebench import stats
+
+COLUMNS = 8
+"""Panels in a row of a grid of pictures."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Runs that differ in nothing but the seed."""
+
+    label: str
+    kl_weight: float
+    """NaN where the variant has none, or it follows a schedule."""
+    rows: DataFrame
+
+    @property
+    def first(self) -> str:
+        """The id of the run with the lowest seed."""
+        return str(self.rows.sort_values("seed")["id"].iloc[0])
+
+
+@dataclass(frozen=True)
+class Series:
+    """Runs that differ in nothing but the KL weight and the seed: one line of a figure."""
+
+    label: str
+    settings: tuple[Setting, ...]
+    """By rising notes' β, that is by falling KL weight."""
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether it has more than one KL weight."""
+        return len(self.settings) > 1
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Means over seeds with their 95 % t intervals, `[points]` each; a bound is NaN with fewer than two seeds."""
+
+    mean: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    @property
+    def errors(self) -> NDArray[np.float64]:
+        """Lengths below and above the mean, `[2, points]`, as error bars want them; 0 where there is no interval."""
+        return np.nan_to_num(np.stack([self.mean - self.low, self.high - self.mean]))
+
+
+def datasets(frame: DataFrame) -> Iterator[tuple[str, DataFrame]]:
+    """The runs of each data set and its label, in order of appearance."""
+    for label in dict.fromkeys(frame["data"]):
+        yield str(label), frame[frame["data"] == label]
+
+
+def series(frame: DataFrame) -> list[Series]:
+    """The series of one data set's runs, in order of appearance."""
+    keys = pd.Series([_key(_without_sweep(spec)) for spec in frame["spec"]], index=frame.index)
+    parts = [frame[keys == key] for key in dict.fromkeys(keys)]
+    heads = [(str(part["variant"].iloc[0]), _settings_of(part)) for part in parts]
+    return [Series(label, _settings(label, part)) for label, part in zip(_labels(heads), parts, strict=True)]
+
+
+def lowest_seeds(frame: DataFrame) -> list[tuple[str, str]]:
+    """For each setting of one data set its label and the id of the run with the lowest seed."""
+    return [(setting.label, setting.first) for line in series(frame) for setting in line.settings]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A place in a grid of pictures: one run."""
+
+    row: str
+    """The sweep that it is part of; empty where it is none."""
+    title: str
+    run: str
+
+    @property
+    def label(self) -> str:
+        """Row and title in one line."""
+        return self.lines.replace("\n", ", ")
+
+    @property
+    def lines(self) -> str:
+        """Row and title, a line each."""
+        return f"{self.row}\n{self.title}" if self.row else self.title
+
+
+def picture_rows(frame: DataFrame, runs: Container[str]) -> list[list[Panel]]:
+    """Rows of panels for one data set: one for each sweep of the KL weight, then those of all other settings.
+
+    `runs`: the ids that have something to show; of each setting the lowest seed is asked.
+    """
+    rows: list[list[Panel]] = []
+    others: list[Panel] = []
+    for line in series(frame):
+        shown = [setting for setting in line.settings if setting.first in runs]
+        if line.is_sweep:
+            panels = [Panel(line.label, _weight(s.kl_weight), s.first) for s in shown]
+            rows += [panels[i : i + COLUMNS] for i in range(0, len(panels), COLUMNS)]
+        else:
+            others += [Panel("", "\n".join(filter(None, (line.label, _weight(s.kl_weight)))), s.first) for s in shown]
+    width = max([4, *map(len, rows)])
+    return rows + [others[i : i + width] for i in range(0, len(others), width)]
+
+
+def intervals(settings: tuple[Setting, ...], column: str) -> Intervals:
+    """Mean and interval of a column over the seeds of each setting."""
+    values = [stats.mean_interval(setting.rows[column].to_numpy(np.float64), missing="drop") for setting in settings]
+    found = np.array([[i.mean, i.low, i.high] for i in values], np.float64).reshape(-1, 3)
+    return Intervals(*found.T)
+
+
+def seeds(frame: DataFrame) -> str:
+    """How many seeds stand behind the runs, in words for a caption."""
+    counts = sorted(Counter(_without_seed(spec) for spec in frame["spec"]).values())
+    if counts[-1] == 1:
+        return "one seed, so without intervals"
+    number = str(counts[0]) if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
+    return f"mean of {number} seeds with 95 % t intervals"
+
+
+def number(value: float) -> str:
+    """A hyperparameter, short: 0.032, 1, 1e-05."""
+    return f"{value:.2g}"
+
+
+def weight(frame: DataFrame) -> NDArray[np.float64]:
+    """The KL weight of each run; NaN where it has none, or one that follows a schedule."""
+    if "kl_weight" not in frame:
+        return np.full(len(frame), np.nan)
+    return pd.to_numeric(frame["kl_weight"], errors="coerce").to_numpy(np.float64)
+
+
+def _settings(label: str, part: DataFrame) -> tuple[Setting, ...]:
+    keys = pd.Series([_without_seed(spec) for spec in part["spec"]], index=part.index)
+    found: list[Setting] = []
+    for key in dict.fromkeys(keys):
+        rows = part[keys == key]
+        b = float(weight(rows)[0])
+        found.append(Setting(", ".join(filter(None, (label, _weight(b)))), b, rows))
+    return tuple(sorted(found, key=lambda setting: -np.nan_to_num(setting.kl_weight, nan=np.inf)))
+
+
+def _weight(b: float) -> str:
+    return "" if np.isnan(b) else f"KL weight {number(b)}"
+
+
+def _settings_of(part: DataFrame) -> dict[str, Any]:
+    spec = _without_sweep(part["spec"].iloc[0])
+    head = {name: spec[name] for name in ("hyper", "sizes", "train")}
+    return {**head, "network": str(part["network"].iloc[0]), "version": spec["version"]}
+
+
+def _labels(heads: list[tuple[str, dict[str, Any]]]) -> list[str]:
+    """A label for each (name, settings): the name, and what tells it from others of that name."""
+    flat = [dict(_flatten(settings)) for _, settings in heads]
+    labels: list[str] = []
+    for (name, _), own in zip(heads, flat, strict=True):
+        others = [leaf for (other, _), leaf in zip(heads, flat, strict=True) if other == name]
+        telling = [key for key in own if any(own[key] != other.get(key) for other in others)]
+        labels.append(", ".join([name, *(_said(key, own[key]) for key in telling)]))
+    return labels
+
+
+def _said(key: str, value: Any) -> str:
+    name = key.rpartition(".")[2]
+    if name == "network":
+        return str(value)
+    if isinstance(value, Mapping):  # a schedule
+        first, last = value["points"][0][1], value["points"][-1][1]
+        return f"{name} {first:g} to {last:g}"
+    text = f"{value:g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
+    return f"{name} {text}"
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and "points" not in value:
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _without_seed(spec: Mapping[str, Any]) -> str:
+    return _key({key: value for key, value in spec.items() if key != "seed"})
+
+
+def _without_sweep(spec: Mapping[str, Any]) -> dict[str, Any]:
+    hyper = {key: value for key, value in spec["hyper"].items() if key != "beta" or isinstance(value, Mapping)}
+    return {**{key: value for key, value in spec.items() if key != "seed"}, "hyper": hyper}
+
+
+def _key(tree: Mapping[str, Any]) -> str:
+    return json.dumps(tree, sort_keys=True)

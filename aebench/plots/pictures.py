@@ -1,0 +1,161 @@
+"""What a trained autoencoder makes of examples: reconstructions and samples, as images or as points of the plane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from numpy.typing import NDArray
+from pandas import DataFrame
+
+from aebench.plots import Arrays, Drawing, grid, style
+from aebench.plots.groups import Panel, datasets, lowest_seeds, picture_rows
+
+Array = NDArray[Any]
+Held = Mapping[str, Array]
+Stack = tuple[str, Array]
+"""A label and its images."""
+
+ROWS = 12
+"""Runs in one figure of images; more make more figures."""
+EXAMPLES = 10
+SAMPLES = 12
+
+
+def reconstructions(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
+    """For each data set the originals and, a row a run, what comes back; points in the plane with their way back."""
+    for data, rows in datasets(frame):
+        held = {run: arrays(run) for _, run in lowest_seeds(rows)}
+        seed, name = int(rows["seed"].min()), f"reconstructions-{style.file_name(data)}"
+        images = {run: found for run, found in held.items() if is_image(found.get("x")) and "x_hat" in found}
+        for page, panels in _pages(name, picture_rows(rows, images)):
+            stacks = [(panel.lines, images[panel.run]["x_hat"][:EXAMPLES]) for panel in panels]
+            stacks = [("original", images[panels[0].run]["x"][:EXAMPLES]), *stacks]
+            caption = f"Test examples of {data} and their reconstructions through the mean code, seed {seed}."
+            yield _mosaic(page, f"Reconstructions: {data}", caption, stacks)
+        points = {run: found for run, found in held.items() if {"points", "points_hat"} <= set(found)}
+        for page, panels in grid.pages(name, picture_rows(rows, points)):
+            caption = (
+                f"Test points of {data} (grey) and their reconstructions through the mean code (blue), joined by "
+                f"lines, seed {seed}; axes in units of the data."
+            )
+            yield _planes(page, f"Reconstructions: {data}", caption, panels, points, _draw_returns)
+
+
+def samples(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
+    """For each data set decoded draws from the prior, a row or a panel a run; runs without a prior are left out."""
+    for data, rows in datasets(frame):
+        held = {run: arrays(run) for _, run in lowest_seeds(rows)}
+        seed, name = int(rows["seed"].min()), f"samples-{style.file_name(data)}"
+        images = {run: found for run, found in held.items() if is_image(found.get("samples"))}
+        for page, panels in _pages(name, picture_rows(rows, images)):
+            stacks = [(panel.lines, images[panel.run]["samples"][:SAMPLES]) for panel in panels]
+            caption = f"Decoded means of draws z ~ N(0, I), trained on {data}, seed {seed}."
+            yield _mosaic(page, f"Samples: {data}", caption, stacks)
+        points = {run: found for run, found in held.items() if found.get("samples", np.empty(0)).shape[1:] == (2,)}
+        for page, panels in grid.pages(name, picture_rows(rows, points)):
+            caption = (
+                f"Decoded means of draws z ~ N(0, I) (blue) over test points of {data} (grey), seed {seed}; axes in "
+                "units of the data."
+            )
+            yield _planes(page, f"Samples: {data}", caption, panels, points, _draw_samples)
+
+
+def is_image(stack: Array | None) -> bool:
+    """Whether these are images: `[k, h, w]`, `[k, 1, h, w]` or `[k, 3, h, w]`."""
+    return stack is not None and (stack.ndim == 3 or (stack.ndim == 4 and stack.shape[1] in (1, 3)))
+
+
+def mosaic(stacks: Sequence[Array]) -> Array:
+    """Rows of images with white gaps between them: `[height, width, 3]` in [0, 1].
+
+    Values are shown from 0 to 1 where the first row lies there, else from its least to its greatest; others are cut.
+    """
+    rows = [_channels_last(np.asarray(stack, np.float64)) for stack in stacks]
+    low, high = (0.0, 1.0) if rows[0].min() >= 0 and rows[0].max() <= 1 else (rows[0].min(), rows[0].max())
+    count, (height, width) = max(map(len, rows)), rows[0].shape[1:3]
+    gap = max(1, height // 14)
+    page = np.ones((len(rows) * (height + gap) - gap, count * (width + gap) - gap, 3))
+    for i, row in enumerate(rows):
+        for j, image in enumerate(row):
+            top, left = i * (height + gap), j * (width + gap)
+            page[top : top + height, left : left + width] = np.clip((image - low) / max(high - low, 1e-12), 0, 1)
+    return page
+
+
+def _channels_last(stack: Array) -> Array:
+    stack = stack[:, None] if stack.ndim == 3 else stack
+    return np.moveaxis(np.broadcast_to(stack, (len(stack), 3, *stack.shape[2:])), 1, -1)
+
+
+def _pages(name: str, rows: list[list[Panel]]) -> Iterator[tuple[str, list[Panel]]]:
+    """Runs in pages of equal length, each a row of images there."""
+    panels = [panel for row in rows for panel in row]
+    count = -(-len(panels) // ROWS)
+    for page in range(count):
+        first, last = (len(panels) * part // count for part in (page, page + 1))
+        yield f"{name}-{page + 1}" if count > 1 else name, panels[first:last]
+
+
+@style.styled
+def _mosaic(name: str, title: str, caption: str, stacks: list[Stack]) -> Drawing:
+    page = mosaic([stack for _, stack in stacks])
+    labels = [style.wrap(label, 24) for label, _ in stacks]
+    side = max(len(line) for label in labels for line in label.split("\n")) * 0.075 + 0.2
+    width = style.WIDTH - side
+    figure, [[ax]] = style.panels(1, 1, (style.WIDTH, 0.35 + width * page.shape[0] / page.shape[1]))
+    ax.imshow(page, interpolation="nearest", aspect="equal")
+    ax.set_anchor("E")
+    pitch = (page.shape[0] + 1) / len(stacks)
+    ax.set_yticks([pitch * (i + 0.5) - 1 for i in range(len(labels))], labels)
+    ax.set_xticks([])
+    ax.tick_params(length=0)
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
+    figure.suptitle(title)
+    said = "; ".join(label.replace("\n", ", ") for label, _ in stacks)
+    return Drawing(name, caption, f"Rows of small images: {said}.", figure)
+
+
+@style.styled
+def _planes(
+    name: str,
+    title: str,
+    caption: str,
+    rows: list[list[Panel]],
+    held: Mapping[str, Held],
+    draw: Callable[[Axes, Held], None],
+) -> Drawing:
+    drawn = np.concatenate([np.asarray(found[key]) for found in held.values() for key in _POINTS if key in found])
+    low, high = np.quantile(drawn, [0.001, 0.999], axis=0)  # a wild reconstruction must not shrink the others
+    middle, reach = (low + high) / 2, 0.55 * float((high - low).max() or 1)
+
+    def paint(ax: Axes, run: str) -> None:
+        draw(ax, held[run])
+        ax.set_xlim(middle[0] - reach, middle[0] + reach)
+        ax.set_ylim(middle[1] - reach, middle[1] + reach)
+
+    figure = grid.draw(rows, paint)
+    figure.suptitle(title)
+    labels = "; ".join(panel.label for row in rows for panel in row)
+    return Drawing(name, caption, f"Panels of points in the plane: {labels}.", figure)
+
+
+_POINTS = ("points", "points_hat", "samples")
+
+
+def _draw_returns(ax: Axes, held: Held) -> None:
+    x, x_hat = np.asarray(held["points"]), np.asarray(held["points_hat"])
+    ways = np.stack([x, x_hat], 1)
+    ax.add_collection(LineCollection(list(ways), colors="0.8", linewidths=0.4, rasterized=True))
+    ax.scatter(*x.T, s=3, c="0.6", lw=0, rasterized=True)
+    ax.scatter(*x_hat.T, s=3, c=style.PALETTE[0], lw=0, rasterized=True, zorder=3)
+
+
+def _draw_samples(ax: Axes, held: Held) -> None:
+    if "points" in held:
+        ax.scatter(*np.asarray(held["points"]).T, s=3, c="0.8", lw=0, rasterized=True)
+    ax.scatter(*np.asarray(held["samples"]).T, s=10, c=style.PALETTE[0], lw=0, zorder=3)

@@ -1,0 +1,179 @@
+"""The β sweep: the energy view against β, and rate against distortion, beside what is known exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from pandas import DataFrame
+
+from aebench.plots import Arrays, Drawing, style
+from aebench.plots.groups import Series, datasets, intervals, number, seeds, series, weight
+from aebench.plots.known import Known, known
+
+PER_FIGURE = 6
+"""Lines in one figure of the energies; more lines make more figures, with the same axes."""
+
+C_LABEL = "⟨C⟩ (squared units of the data per example)"
+ENERGIES = {
+    "C": "⟨C⟩ (squared units of\nthe data per example)",
+    "U": "⟨U⟩ (nats per example)",
+    "S": "⟨S⟩ (nats per example)",
+    "V": "−⟨V⟩ (nats per example)",
+}
+COLUMNS = [*ENERGIES, "kl"]
+
+
+def beta_sweep(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
+    """For each data set ⟨C⟩, ⟨U⟩, ⟨S⟩, −⟨V⟩ against log₁₀ of the notes' β: means over seeds, 95 % t intervals."""
+    for data, rows in datasets(_swept(frame)):
+        count = len(series(rows))
+        for first in range(0, count, PER_FIGURE):
+            page = f"-{1 + first // PER_FIGURE}" if count > PER_FIGURE else ""
+            yield _energies(f"beta_sweep-{style.file_name(data)}{page}", data, rows, first)
+
+
+def rate_distortion(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
+    """For each data set the latent KL against ⟨C⟩, one line a variant, KL weights written at the points."""
+    for data, rows in datasets(_swept(frame)):
+        yield _rate(f"rate_distortion-{style.file_name(data)}", data, rows)
+
+
+def _swept(frame: DataFrame) -> DataFrame:
+    """Runs with a constant KL weight above zero and all energies measured."""
+    if not set(COLUMNS) <= set(frame.columns):
+        return frame.iloc[:0]
+    return frame[(weight(frame) > 0) & frame[COLUMNS].notna().all(axis=1).to_numpy(bool)]
+
+
+@style.styled
+def _energies(name: str, data: str, rows: DataFrame, first: int) -> Drawing:
+    lines, exact = series(rows)[first : first + PER_FIGURE], known(rows)
+    x = -np.log10(weight(rows))
+    limits = float(x.min()) - 0.15, float(x.max()) + 0.15
+    figure, grid = style.panels(2, 2, (style.WIDTH, 5.6), sharex=True)
+    axes = dict(zip(ENERGIES, [ax for row in grid for ax in row], strict=True))
+    handles: list[Any] = []
+    for column, ax in axes.items():
+        handles = [_measured(ax, line, column, first + i) for i, line in enumerate(lines)]
+        handles += _known_energies(ax, column, exact, limits)
+        ax.set_ylabel(ENERGIES[column])
+    style.log_axis(axes["C"].yaxis)
+    axes["C"].set_xlim(*limits)
+    for above, below in zip(*grid, strict=True):
+        _kl_weight_axis(above, limits)
+        below.set_xlabel("log₁₀ β,  β = 1 / KL weight")
+    figure.suptitle(f"Energy view: {data}")
+    style.legend_below(figure, handles, 2)
+    caption = f"⟨C⟩ with sampled z, ⟨U⟩, ⟨S⟩ and −⟨V⟩ on {data} against log₁₀ β: {seeds(rows)}.{exact.words()}"
+    return Drawing(name, caption, f"Four panels against log₁₀ β. {_ends(lines)}", figure)
+
+
+def _measured(ax: Axes, line: Series, column: str, index: int) -> Any:
+    found = intervals(line.settings, column)
+    mean, errors = (-found.mean, found.errors[::-1]) if column == "V" else (found.mean, found.errors)
+    x = [-np.log10(setting.kl_weight) for setting in line.settings]
+    return ax.errorbar(x, mean, yerr=errors, capsize=2, label=line.label, zorder=3, **style.series_style(index))
+
+
+def _known_energies(ax: Axes, column: str, exact: Known, limits: tuple[float, float]) -> list[Any]:
+    handles: list[Any] = []
+    if exact.eigenvalues:
+        x, view = np.linspace(*limits, 400), exact.linear_vae(10 ** -np.linspace(*limits, 400))
+        y = -view.V if column == "V" else getattr(view, column)
+        handles += ax.plot(x, y, "--", color=style.REFERENCE, lw=1, label=exact.label)
+    collapses = [x for x in exact.collapses() if limits[0] < x < limits[1]]
+    marks = [ax.axvline(x, color="0.5", lw=0.9, ls=":", label="a latent collapses, KL weight = 2λ") for x in collapses]
+    handles += marks[:1]
+    if exact.notes:
+        rows = [row for row in exact.notes if limits[0] < row.log10_beta < limits[1]]
+        x = [row.log10_beta for row in rows]
+        y = [row.minus_V if column == "V" else getattr(row, column) for row in rows]
+        handles += ax.plot(x, y, "o", ms=8, mfc="none", mec="black", mew=0.9, zorder=4, label="the notes' rows")
+    return handles
+
+
+def _kl_weight_axis(ax: Axes, limits: tuple[float, float]) -> None:
+    """Weights of 1, 2, 5 times powers of ten, or those powers alone, along the top."""
+    top = ax.secondary_xaxis("top", functions=(np.negative, np.negative))
+    steps = (1,) if limits[1] - limits[0] > 2 else (1, 2, 5) if limits[1] - limits[0] > 0.8 else range(1, 10)
+    decades = range(int(np.floor(-limits[1])), int(np.ceil(-limits[0])))
+    weights = [step * 10.0**k for k in decades for step in steps if limits[0] < -np.log10(step * 10.0**k) < limits[1]]
+    top.set_xticks([np.log10(weight) for weight in weights], [f"{weight:g}" for weight in weights])
+    top.set_xlabel("KL weight")
+
+
+@style.styled
+def _rate(name: str, data: str, rows: DataFrame) -> Drawing:
+    lines, exact = series(rows), known(rows)
+    figure, [[ax]] = style.panels(1, 1, (style.WIDTH, 4.0 + 0.17 * (len(lines) // 2)))
+    handles: list[Any] = []
+    for index, line in enumerate(lines):
+        C, kl = intervals(line.settings, "C"), intervals(line.settings, "kl")
+        how = style.series_style(index)
+        bars = ax.errorbar(C.mean, kl.mean, kl.errors, C.errors, capsize=2, label=line.label, zorder=3, **how)
+        handles.append(bars)
+    ax.margins(x=0.09)
+    style.log_axis(ax.xaxis)
+    ax.set_xlabel(C_LABEL)
+    ax.set_ylabel("latent KL (nats per example)")
+    handles += _known_rates(ax, exact)
+    ax.set_ylim(bottom=-0.07 * ax.get_ylim()[1])
+    ax.set_title(f"Rate and distortion: {data}")
+    style.legend_below(figure, handles, 2)
+    _write_weights(ax, lines[0])
+    of = f" of {lines[0].label}" if len(lines) > 1 else ""
+    bound = " Grey: below the Gaussian bound R(C), where in expectation no model can be." if exact.is_data else ""
+    caption = f"Latent KL against ⟨C⟩ on {data}: {seeds(rows)}. Numbers at points{of} are KL weights.{bound}"
+    return Drawing(name, caption, f"Latent KL falls as the error C grows. {_ends(lines)}", figure)
+
+
+def _known_rates(ax: Axes, exact: Known) -> list[Any]:
+    handles: list[Any] = []
+    limits = ax.get_xlim()
+    if exact.eigenvalues:
+        C = np.geomspace(limits[0], max(limits[1], exact.total), 400)
+        rate = exact.rate(C)
+        handles += ax.plot(C, rate, "--", color=style.REFERENCE, lw=1, label=exact.rate_label)
+        if exact.is_data:
+            ax.fill_between(C, 0, rate, color="0.93", zorder=0)
+    if exact.notes:
+        rows = [row for row in exact.notes if limits[0] < row.C < limits[1]]
+        x, y = [row.C for row in rows], [row.U + row.S for row in rows]
+        handles += ax.plot(x, y, "o", ms=8, mfc="none", mec="black", mew=0.9, zorder=4, label="the notes' rows, U + S")
+    ax.set_xlim(limits)
+    return handles
+
+
+def _write_weights(ax: Axes, line: Series) -> None:
+    """Write the KL weights at the points of a line; points that fall together share one label."""
+    points = np.stack([intervals(line.settings, column).mean for column in ("C", "kl")], 1)
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()  # only now are the places on the page known
+    places = ax.transData.transform(points)
+    texts: list[tuple[int, list[str]]] = []
+    for i, setting in enumerate(line.settings):
+        if texts and np.hypot(*(places[i] - places[texts[-1][0]])) < 0.12 * figure.dpi:
+            texts[-1][1].append(number(setting.kl_weight))
+        else:
+            texts.append((i, [number(setting.kl_weight)]))
+    halo = [patheffects.withStroke(linewidth=2, foreground="white")]
+    for i, words in texts:
+        look: dict[str, Any] = {"fontsize": 8, "path_effects": halo, "ha": "right", "va": "top", "zorder": 2.5}
+        place = (float(points[i, 0]), float(points[i, 1]))
+        ax.annotate(", ".join(words), place, xytext=(-4, -3), textcoords="offset points", **look)
+
+
+def _ends(lines: list[Series]) -> str:
+    """The first and last point of each line, for readers who do not see them."""
+    said: list[str] = []
+    for line in lines:
+        C, kl = intervals(line.settings, "C").mean, intervals(line.settings, "kl").mean
+        ends = sorted({0, len(line.settings) - 1})
+        points = [f"KL weight {number(line.settings[i].kl_weight)}: C {C[i]:.3g}, KL {kl[i]:.3g} nats" for i in ends]
+        said.append(f"{line.label}, {'; '.join(points)}.")
+    return " ".join(said)

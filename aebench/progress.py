@@ -1,0 +1,80 @@
+"""What one sees while a suite runs: runs done, loss, examples per second, time left. On stderr."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from aebench.suite import Run
+
+
+class Progress:
+    """A bar on a terminal, one line a pack elsewhere, nothing where `quiet`.
+
+    Work is counted in run-steps, so that a long pack moves the bar as it trains.
+    """
+
+    def __init__(self, console: Console | None = None, quiet: bool = False) -> None:
+        self.console = console or Console(stderr=True)
+        self.lines = not quiet and not self.console.is_terminal
+        self.bar = Bar(
+            TextColumn("{task.fields[label]}", markup=False), BarColumn(bar_width=None), MofNCompleteColumn(),
+            TextColumn("runs  {task.fields[loss]}  {task.fields[rate]}"), TimeElapsedColumn(),
+            TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=True),
+            console=self.console, disable=quiet or self.lines, expand=True, transient=True,
+        )  # fmt: skip
+        self.task = self.bar.add_task("", start=False, total=0, label="", loss="", rate="")
+        self.runs = self.total = self.before = self.begin = self.size = self.batch = 0.0
+        self.steps = 1.0
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.stop()
+
+    def start(self, packs: Sequence[Sequence[Run]]) -> None:
+        """These packs will be trained, in this order."""
+        self.total = float(sum(len(pack) for pack in packs))
+        self.bar.reset(self.task, total=self.total, label="", loss="", rate="")
+
+    def enter(self, pack: Sequence[Run]) -> None:
+        """A pack begins."""
+        train = pack[0].spec["train"]
+        self.before, self.size, self.steps, self.batch = self.runs, len(pack), train["steps"], train["batch"]
+        self.begin = time.perf_counter()
+        self.bar.update(self.task, label=label(pack))
+
+    def point(self, step: int, loss: Tensor) -> None:
+        """All runs of the pack have made `step` steps; `loss [runs]`."""
+        values = [value for value in loss.tolist() if math.isfinite(value)]
+        middle = sorted(values)[len(values) // 2] if values else math.nan
+        rate = self.size * step * self.batch / max(time.perf_counter() - self.begin, 1e-9)
+        done = self.before + self.size * step / self.steps
+        self.bar.update(self.task, completed=done, loss=f"loss {middle:.4g}", rate=f"{rate:,.0f} examples/s")
+
+    def leave(self, pack: Sequence[Run]) -> None:
+        """A pack is trained, measured and stored."""
+        self.runs = self.before + len(pack)
+        self.bar.update(self.task, completed=self.runs)
+        if self.lines:
+            took = time.perf_counter() - self.begin
+            self.console.print(
+                f"{self.runs:.0f}/{self.total:.0f} runs  {label(pack)}: {len(pack)} runs, {took:.1f} s", markup=False
+            )
+
+
+def label(pack: Sequence[Run]) -> str:
+    """A pack in a few words."""
+    spec: dict[str, Any] = pack[0].spec
+    return f"{spec['variant']} on {spec['data']['name']}"

@@ -1,0 +1,136 @@
+"""Results of a suite -> a page: what was run, what came out, how sure that is, what failed, what it cost.
+
+The page is Markdown with figures and tables beside it, made from stored documents alone: the same results give the
+same files, and torch is not needed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aebench import account, atomic, plots, plugins, tables
+from aebench.errors import InputError
+from aebench.frame import from_documents
+from aebench.markdown import escape, folded, picture
+from aebench.store import Store
+
+if TYPE_CHECKING:
+    import os
+
+    from pandas import DataFrame
+
+PAGE = "report.md"
+ASIDE = re.compile(r"mse|[USV]|parameters|flops_.*|(en|de)code_.*|train_.*|peak_bytes")
+"""Values that stand in the second table of a data set: what follows from others, sizes and speeds."""
+
+
+def report(results: str | os.PathLike[str], out: str | os.PathLike[str], *, allow_code: bool = False) -> Path:
+    """Write `out/report.md`, `out/figures/` and `out/tables/` about one folder of results; the page's path.
+
+    `allow_code` lets a suite's own figures run. Raises InputError where there are no results, and for a figure that
+    is not known.
+    """
+    store, folder = Store(results), Path(out)
+    manifest = store.manifest()
+    held = {document["id"]: document for document in store.documents()}
+    if manifest is None and not held:
+        raise InputError(f"{store.folder}: no results of a suite; run one first")
+    manifest = manifest or {"name": store.folder.name, "ids": list(held)}
+    documents = [held[run] for run in manifest["ids"] if run in held]
+    files: list[str] = []
+    parts = [account.head(manifest, documents)]
+    if documents:
+        frame = from_documents(documents)
+        parts += [account.made(documents, frame), *_results(frame, folder, files)]
+        parts += _figures(manifest, frame, store, folder, files, allow_code=allow_code)
+        parts += [account.failures(documents, frame), account.problems(store.problems + frame.attrs["problems"])]
+        parts.append(account.cost(documents, frame))
+    parts.append(account.again(manifest, documents))
+    return _publish(folder, "\n".join(part for part in parts if part), files)
+
+
+def _publish(folder: Path, text: str, files: Iterable[str]) -> Path:
+    """Write the page, then remove what only the page before it showed."""
+    page = folder / PAGE
+    before = set(_files(page.read_text(encoding="utf-8"))) if page.is_file() else set[str]()
+    atomic.replace(page, lambda file: file.write(text.encode()))
+    for name in before - set(files):
+        with suppress(OSError):
+            (folder / name).unlink(missing_ok=True)
+    return page
+
+
+def _files(text: str) -> list[str]:
+    """The figures and tables that a page links to."""
+    return re.findall(r"\]\(((?:figures|tables)/[A-Za-z0-9._-]+)\)", text)
+
+
+def _results(frame: DataFrame, folder: Path, files: list[str]) -> list[str]:
+    """For each data set the table of what matters, and folded the rest; both whole as CSV."""
+    from aebench.plots.style import file_name
+
+    if not frame["status"].eq("ok").any():
+        return []
+    parts = [
+        "## Results\n\nMeans over seeds ± the half-width of a 95 % t interval. ↓ less is better, ↑ more is better.\n"
+    ]
+    links = [_csv(tables.render(frame, "csv"), "runs", "every run", folder, files)]
+    for data in dict.fromkeys(frame["data"]):
+        rows = frame[frame["data"] == data]
+        measured = [name for name in frame.attrs["values"] if rows[name].notna().any()]
+        parts.append(f"### {escape(data)}\n")
+        if not measured:
+            parts.append("No run has ended well.\n")
+            continue
+        main = [name for name in measured if not ASIDE.fullmatch(name)]
+        aside = [name for name in measured if name not in main]
+        parts.append(tables.render(tables.summary(rows, metrics=main or aside), "md"))
+        if main and aside:
+            parts.append(folded("Further numbers", tables.render(tables.summary(rows, metrics=aside), "md")))
+        summary = tables.render(tables.summary(rows, metrics=measured), "csv")
+        links.append(_csv(summary, f"summary-{file_name(data)}", f"means on {data}", folder, files))
+    return [*parts, f"As CSV: {', '.join(links)}.\n"]
+
+
+def _csv(text: str, name: str, words: str, folder: Path, files: list[str]) -> str:
+    name = _unused(f"tables/{name}", ".csv", files)
+    atomic.replace(folder / name, lambda file: file.write(text.encode()))
+    files.append(name)
+    return f"[{escape(words)}]({name})"
+
+
+def _unused(stem: str, ending: str, files: list[str]) -> str:
+    """A name that no file of this page has: two data sets may differ in characters that file names cannot hold."""
+    taken = Counter(files)
+    names = (f"{stem}{f'-{n}' if n else ''}{ending}" for n in range(len(files) + 1))
+    return next(name for name in names if not taken[name])
+
+
+def _figures(
+    manifest: Mapping[str, Any], frame: DataFrame, store: Store, folder: Path, files: list[str], *, allow_code: bool
+) -> list[str]:
+    names: list[str] = manifest.get("figures") or []
+    functions = [plugins.resolve(plots.FIGURES, "figures", name, allow_code=allow_code) for name in names]
+    good = frame[frame["status"] == "ok"]
+    if not len(good) or not names:
+        return []
+    from aebench.plots import style
+
+    good = plots.with_documents(good, {run: store.read(run) or {} for run in good["id"]})
+    parts = ["## Figures\n"]
+    for name, function in zip(names, functions, strict=True):
+        parts.append(f"### {escape(name)}\n")
+        count = len(parts)
+        for drawing in function(good, store.arrays):
+            stem = _unused(f"figures/{drawing.name}", ".png", files).removesuffix(".png")
+            style.save(drawing.figure, folder / "figures", Path(stem).name)
+            files += [f"{stem}.png", f"{stem}.svg"]
+            parts += [picture(drawing.alt, f"{stem}.png", f"{stem}.svg"), f"{escape(drawing.caption)}\n"]
+        if len(parts) == count:
+            parts.append("Nothing to draw: no run has stored what this figure shows.\n")
+    return parts

@@ -1,0 +1,219 @@
+"""Results on disk: `<id>.json`, `<id>.npz` and `weights/<id>.safetensors`, each written whole or not at all.
+
+The document is written last, so one that exists has all its companions. A writer that is killed leaves at most
+hidden temporary files, which nobody reads and the next writer removes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from aebench import atomic, documents
+from aebench.atomic import reason
+from aebench.documents import Document, NewerError
+from aebench.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MANIFEST = "suite.json"
+
+Arrays = Mapping[str, np.ndarray]
+Publication = tuple[Document, Arrays | None, Arrays | None]
+"""A document, its arrays and its weights; None leaves what is stored, an empty mapping removes it."""
+
+_ID = re.compile(r"[0-9a-f]{16}")
+
+
+class Store:
+    """The results of one suite: a folder. `problems` collects one line for each document that was skipped."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self._folders = (self.folder, self.folder / "weights")
+        self.problems: list[str] = []
+
+    def publish(self, document: Document, arrays: Arrays | None, weights: Arrays | None) -> None:
+        """Write one run: weights, arrays, and the document last.
+
+        None leaves the stored companion as it is, an empty mapping removes it. Values that are NaN or infinite
+        are stored as null. Raises InputError where the folder cannot be written.
+        """
+        self.publish_all([(document, arrays, weights)])
+
+    def publish_all(self, publications: Iterable[Publication]) -> None:
+        """Write the runs of a pack: all companions first, then the documents."""
+        publications = list(publications)
+        texts: dict[Path, bytes] = {}
+        for document, _, _ in publications:
+            path = self._path(document["id"])
+            texts[path] = documents.text(document)
+            documents.check(json.loads(texts[path]), path)
+        atomic.sweep(self._folders)
+        for document, arrays, weights in publications:
+            _write_companion(self.weights_path(document["id"]), weights, _write_safetensors)
+            _write_companion(self._path(document["id"], ".npz"), arrays, _write_npz)
+        atomic.sync(self._folders)
+        for path, text in texts.items():
+            atomic.replace(path, lambda file, text=text: file.write(text))
+        atomic.sync(self._folders)
+
+    def read(self, id: str) -> Document | None:
+        """The document of a run, None where there is none; InputError where it is broken or of a newer schema."""
+        path = self._path(id)
+        return documents.read(path) if path.exists() else None
+
+    def ids(self) -> list[str]:
+        """The ids of all documents, readable or not, sorted."""
+        paths = self.folder.glob("*.json") if self.folder.is_dir() else ()
+        return sorted(path.stem for path in paths if _ID.fullmatch(path.stem))
+
+    def documents(self) -> list[Document]:
+        """Every readable document, sorted by id; each other one adds a line to `problems`."""
+        return [document for id in self.ids() if (document := self._read_or_note(id)) is not None]
+
+    def missing(self, ids: Iterable[str]) -> list[str]:
+        """Those of the ids without a readable document, whatever its status.
+
+        A broken document counts as missing and adds a line to `problems`; one of a newer schema raises NewerError.
+        """
+        return [id for id in ids if self._read_or_note(id, newer=True) is None]
+
+    def arrays(self, id: str) -> dict[str, np.ndarray]:
+        """The stored arrays of a run, float16 widened to float32; empty where none were stored."""
+        path = self._path(id, ".npz")
+        if not path.exists():
+            return {}
+        try:
+            with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as stored:
+                return {name: _widened(stored[name]) for name in stored.files}
+        except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+            raise InputError(f"{path}: broken arrays: {reason(error)}") from error
+
+    def weights_path(self, id: str) -> Path:
+        """Where the weights of a run are, if they were kept."""
+        return self._path(id, ".safetensors", self.folder / "weights")
+
+    def weights(self, id: str) -> dict[str, np.ndarray] | None:
+        """The trained parameters and buffers by name, None where they were not kept."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        path = self.weights_path(id)
+        if not path.exists():
+            return None
+        try:
+            return {name: array.copy() for name, array in load(path.read_bytes()).items()}
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{path}: broken weights: {reason(error)}") from error
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Write `suite.json`: what the suite is and its run ids in order. Does nothing where it says so already."""
+        path, text = self.folder / MANIFEST, documents.text(dict(manifest))
+        if path.exists() and path.read_bytes() == text:
+            return
+        atomic.sweep(self._folders)
+        atomic.replace(path, lambda file: file.write(text))
+        atomic.sync(self._folders)
+
+    def manifest(self) -> dict[str, Any] | None:
+        """What `suite.json` says, None where there is none."""
+        path = self.folder / MANIFEST
+        if not path.exists():
+            return None
+        manifest = documents.parse(path)
+        ids = manifest.get("ids")
+        if not isinstance(ids, list) or not all(isinstance(id, str) for id in ids):
+            raise InputError(f"{path}: 'ids' is not a list of run ids")
+        return manifest
+
+    def _path(self, id: str, suffix: str = ".json", folder: Path | None = None) -> Path:
+        if not _ID.fullmatch(id):
+            raise InputError(f"{id!r} is not a run id: 16 hexadecimal digits")
+        return (folder or self.folder) / f"{id}{suffix}"
+
+    def _read_or_note(self, id: str, *, newer: bool = False) -> Document | None:
+        try:
+            return self.read(id)
+        except InputError as error:
+            if newer and isinstance(error, NewerError):
+                raise
+            if str(error) not in self.problems:
+                self.problems.append(str(error))
+            return None
+
+
+def load(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, all: bool = False) -> pd.DataFrame:
+    """One row a run, in the order of the manifest: what it is, its metrics and costs, its error.
+
+    `path` is a folder of results, a folder of such folders, or a list. Without `all`, runs that the manifest does
+    not name are left out. A failed run is a row whose metrics are NaN. `attrs["values"]` says the unit and the
+    better direction of each number, `attrs["problems"]` has a line for each document that could not be used.
+    """
+    from aebench.frame import from_documents
+
+    paths = [Path(p) for p in ([path] if isinstance(path, str | os.PathLike) else path)]
+    stores = [store for p in paths for store in _stores(p)]
+    found = [document for store in stores for document in _ordered(store, all=all)]
+    problems = [line for store in stores for line in store.problems]
+    if not found:
+        left_out = sum(len(store.ids()) for store in stores) - len(problems)
+        hint = "run a suite first" if not problems else problems[0]
+        hint = f"{left_out} are not in {MANIFEST}; all=True reads them" if left_out else hint
+        raise InputError(f"no results in {', '.join(map(str, paths)) or 'an empty list of folders'}: {hint}")
+    frame = from_documents(found)
+    frame.attrs["problems"] = problems + frame.attrs["problems"]
+    return frame
+
+
+def _stores(path: Path) -> list[Store]:
+    """The folder's own results, or those of its subfolders."""
+    if not path.is_dir():
+        raise InputError(f"{path}: {'not a folder' if path.exists() else 'no such folder'} of results")
+    candidates = [Store(path)], [Store(child) for child in sorted(path.iterdir()) if child.is_dir()]
+    for stores in candidates:
+        if held := [store for store in stores if store.ids() or (store.folder / MANIFEST).exists()]:
+            return held
+    return []
+
+
+def _ordered(store: Store, *, all: bool) -> list[Document]:
+    """The documents that the manifest names, in its order, and with `all` the others after them."""
+    found = {document["id"]: document for document in store.documents()}
+    manifest = store.manifest()
+    named: list[str] = list(found) if manifest is None else manifest["ids"]
+    order = dict.fromkeys([*named, *found] if all else named)
+    return [found[id] for id in order if id in found]
+
+
+def _widened(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
+def _write_npz(file: BinaryIO, arrays: Arrays) -> None:
+    if objects := [name for name, array in arrays.items() if array.dtype.hasobject]:
+        raise TypeError(f"arrays of Python objects cannot be stored: {', '.join(objects)}")
+    np.savez_compressed(file, **dict[str, Any](arrays))
+
+
+def _write_safetensors(file: BinaryIO, weights: Arrays) -> None:
+    from safetensors.numpy import save
+
+    # save reads an array's memory as it lies, whatever its strides
+    file.write(save({name: np.asarray(array, order="C") for name, array in weights.items()}))
+
+
+def _write_companion(path: Path, arrays: Arrays | None, write: Callable[[BinaryIO, Arrays], None]) -> None:
+    if arrays:
+        atomic.replace(path, lambda file: write(file, arrays))
+    elif arrays is not None:
+        atomic.remove(path)

@@ -1,0 +1,257 @@
+"""A suite: the YAML of an experiment -> its runs, checked, canonical and named by what their training depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from aebench.errors import InputError, unknown
+from aebench.expansion import MAX_RUNS, Entry, Seed, Shared, data, entry, network, resolve, too_many
+from aebench.expansion import seeds as seeds_of
+from aebench.fields import checked, record
+from aebench.metrics import METRICS, Metric
+from aebench.plots import FIGURES
+from aebench.recipe import SWEPT, Train, train
+from aebench.suite_files import find, read_text, shipped
+from aebench.tree import Node, one_line, shortened, shown
+from aebench.yaml_source import compose
+
+__all__ = ["Run", "Suite", "pack_id", "packs", "parse", "read", "run_id", "shipped"]
+
+KEYS = (
+    "name", "about", "seeds", "split_seed", "data", "network", "train", "runs", "metrics", "figures", "keep_weights",
+)  # fmt: skip
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+SMOKE_STEPS = 20
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: its canonical specification, and the id that names it (16 hexadecimal digits)."""
+
+    spec: dict[str, Any]
+    id: str
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite as it was read. `metrics`: each with its options, in order; `text`: its YAML, before any override."""
+
+    name: str
+    about: str
+    text: str
+    metrics: tuple[tuple[Metric, Any], ...]
+    figures: tuple[str, ...]
+    keep_weights: bool
+    runs: tuple[Run, ...]
+
+
+def read(
+    path_or_name: str | Path,
+    *,
+    overrides: Mapping[str, str] = NOTHING,
+    seeds: int | None = None,
+    smoke: bool = False,
+    allow_code: bool = False,
+) -> Suite:
+    """A suite from its file, or one that ships with aebench by its bare name. Any fault is an InputError of one line.
+
+    `overrides`: dotted key -> YAML (`{"train.steps": "500"}`). `seeds`: that many, for every run. `smoke`: a few
+    steps and one seed, under the name `<name>_smoke`. `allow_code`: the suite may name Python code to run.
+    """
+    path = find(path_or_name)
+    text = read_text(path)
+    return parse(text, str(path), overrides=overrides, seeds=seeds, smoke=smoke, allow_code=allow_code)
+
+
+def parse(
+    text: str,
+    label: str = "<text>",
+    *,
+    overrides: Mapping[str, str] = NOTHING,
+    seeds: int | None = None,
+    smoke: bool = False,
+    allow_code: bool = False,
+) -> Suite:
+    """A suite from its text; as `read`, and `label` is what errors call it."""
+    try:
+        root = _document(text, label, overrides, seeds)
+        keys = root.keys(KEYS)
+        name = _name(root, keys)
+        entries = [e.limited(SMOKE_STEPS) if smoke else e for e in _entries(root, keys, allow_code, seeds is not None)]
+        return Suite(
+            name=f"{name}_smoke" if smoke else name,
+            about=checked(keys["about"], str) if "about" in keys else "",
+            text=text,
+            metrics=_metrics(keys.get("metrics"), allow_code),
+            figures=_figures(keys.get("figures")),
+            keep_weights=checked(keys["keep_weights"], bool) if "keep_weights" in keys else True,
+            runs=_runs(entries, merge=smoke or seeds is not None),
+        )
+    except InputError:
+        raise
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, NameError) as error:
+        raise one_line(f"{label}: cannot be read: {type(error).__name__}: {error}") from error
+
+
+def packs(runs: Iterable[Run]) -> list[list[Run]]:
+    """Runs that may train together, in order of first appearance: they differ in floats and seeds alone.
+
+    Within a pack equal settings of the optimiser are neighbours, and within those equal seeds.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(_shape(run.spec), []).append(run)
+    ordered: list[list[Run]] = []
+    for group in groups.values():
+        setting = _ranks(_setting(run.spec["train"]) for run in group)
+        seed = _ranks(run.spec["seed"] for run in group)
+        order = sorted(range(len(group)), key=lambda n, s=setting, r=seed: (s[n], r[n]))
+        ordered.append([group[n] for n in order])
+    return ordered
+
+
+def run_id(spec: Mapping[str, Any]) -> str:
+    """sha256[:16] of the canonical specification; where a user's own file lies does not belong to it."""
+    named = {**spec, "data": {key: value for key, value in spec["data"].items() if key != "source"}}
+    return hashlib.sha256(_text(named).encode()).hexdigest()[:16]
+
+
+def pack_id(pack: Iterable[Run]) -> str:
+    """What names the composition of a pack: 16 hexadecimal digits."""
+    return hashlib.sha256(" ".join(run.id for run in pack).encode()).hexdigest()[:16]
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _ranks(values: Iterable[Hashable]) -> list[int]:
+    """For each value the place of its first appearance among the distinct ones."""
+    known: dict[Hashable, int] = {}
+    return [known.setdefault(value, len(known)) for value in values]
+
+
+def _setting(train: Mapping[str, Any]) -> str:
+    return _text([train.get(name) for name in (*SWEPT, "optimizer")])
+
+
+def _shape(spec: Mapping[str, Any]) -> str:
+    """What the runs of a pack share: all but the seed and the floats (whether there is clipping splits)."""
+    train = {key: None if key in SWEPT else value for key, value in spec["train"].items()}
+    train["optimizer"] = _without_floats(train["optimizer"])
+    return _text({**spec, "train": train, "hyper": None, "seed": None})
+
+
+def _without_floats(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_floats(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_without_floats(part) for part in value]
+    return None if isinstance(value, float) else value
+
+
+def _document(text: str, label: str, overrides: Mapping[str, str], seeds: int | None) -> Node:
+    source = compose(text, label)
+    for key, value in overrides.items():
+        option = f"--set {key}"
+        source.override(key, compose(value, option, lines=False).root, option)
+    if not isinstance(source.root, dict):
+        what = "empty" if source.root is None else shown(source.root)
+        raise source.error((), f"a suite is a mapping with name, data and runs, not {what}")
+    if seeds is not None:
+        source.override("seeds", seeds, "--seeds")
+    return Node(source, (), source.root)
+
+
+def _name(root: Node, keys: Mapping[str, Node]) -> str:
+    if "name" not in keys:
+        raise root.error("name is missing")
+    name = checked(keys["name"], str)
+    if not NAME.fullmatch(name):
+        raise keys["name"].error(f"{shown(name)} should be letters, digits, _, - and ., not starting with - or .")
+    return name
+
+
+def _entries(root: Node, keys: Mapping[str, Node], allow_code: bool, same_seeds: bool) -> list[Entry]:
+    """The items of `runs`, checked and counted."""
+    split_seed = checked(keys["split_seed"], Seed) if "split_seed" in keys else 0
+    shared = Shared(
+        data=data(keys["data"], split_seed, allow_code) if "data" in keys else None,
+        network=network(keys["network"], allow_code) if "network" in keys else None,
+        train=keys["train"].keys(Train._fields) if "train" in keys else {},
+        seeds=seeds_of(keys["seeds"]) if "seeds" in keys else [0],
+        same_seeds=same_seeds,
+        split_seed=split_seed,
+        allow_code=allow_code,
+    )
+    train(shared.train, root)
+    if "runs" not in keys:
+        raise root.error("runs is missing")
+    entries: list[Entry] = []
+    total = 0
+    for node in keys["runs"].items("runs"):
+        one = entry(node, shared)
+        total += one.count
+        if total > MAX_RUNS:
+            raise too_many(node, total)
+        entries.append(one)
+    return entries
+
+
+def _runs(entries: Sequence[Entry], merge: bool) -> tuple[Run, ...]:
+    """Every run; one that is there twice is refused, or dropped where the user's own option made them equal."""
+    runs: dict[str, Run] = {}
+    origins: dict[str, Node] = {}
+    for one in entries:
+        for spec in one.specs():
+            run = Run(spec, run_id(spec))
+            if run.id in runs and not merge:
+                raise one.node.error(f"the same run as {origins[run.id].place()}: {_summary(spec)}")
+            runs.setdefault(run.id, run)
+            origins.setdefault(run.id, one.node)
+    return tuple(runs.values())
+
+
+def _summary(spec: Mapping[str, Any]) -> str:
+    fields = {**spec["hyper"], **spec["sizes"], "data": spec["data"].get("name"), "seed": spec["seed"]}
+    return f"{spec['variant']} {shown(fields, 120)}"
+
+
+def _metrics(node: Node | None, allow_code: bool) -> tuple[tuple[Metric, Any], ...]:
+    if node is None:
+        return ()
+    found: dict[str, tuple[Metric, Any]] = {}
+    for item in node.items("metrics"):
+        if isinstance(item.value, str):
+            entries = {item.value: item.at((), {})}
+        else:
+            entries = item.keys(what="the name of a metric, or {name: {options}}")
+        if len(entries) != 1:
+            raise item.error(f"one metric an item, not {len(entries)}: {{name: {{options}}}}")
+        ((name, options),) = entries.items()
+        metric: Metric = resolve(item.at((), name), METRICS, "metrics", Metric, allow_code)
+        if name in found:
+            raise item.error(f"the metric {name} is given twice")
+        given = options.keys(metric.options._fields)
+        found[name] = metric, metric.options(**record(metric.options, given, options))
+    return tuple(found.values())
+
+
+def _figures(node: Node | None) -> tuple[str, ...]:
+    names: list[str] = []
+    for item in node.items("figures") if node is not None and node.value != [] else []:
+        name = checked(item, str)
+        if name not in FIGURES:
+            raise item.error(str(unknown("figure", shortened(name), FIGURES)))
+        if name in names:
+            raise item.error(f"the figure {name} is given twice")
+        names.append(name)
+    return tuple(names)

@@ -1,0 +1,173 @@
+"""The only training loop: a pack of runs that differ in numbers -> their trained, stacked state."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aebench import packing, streams
+from aebench.feed import Examples, Feed, blocks
+from aebench.optim import Descent
+from aebench.packing import Pack, Runs, State
+from aebench.schedule import Number, Schedule, at
+from aebench.variant import Network, Variant
+
+DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
+POINTS = 100
+"""Points of a training curve, at most; each is the mean over equally many chunks of steps."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What the runs of a pack share."""
+
+    steps: int
+    batch: int = 128
+    optimizer: str = "adam"
+    precision: Literal["fp32", "fp64"] = "fp32"
+    keep: Literal["last", "best_validation"] = "last"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The numbers of one run."""
+
+    seed: int = 0
+    hyper: Mapping[str, Number] = field(default_factory=dict[str, Number])
+    descent: Descent = Descent()
+
+
+@dataclass
+class Trained:
+    """What a pack has become: `curves {"step": [points], term: [points, runs]}`."""
+
+    runs: Runs
+    curves: dict[str, np.ndarray]
+    diverged: list[int | None]
+    """For each run the step by which a term of its loss, or a parameter, was no finite number; or None."""
+    seconds: dict[str, float]
+
+
+def train(
+    variant: Variant,
+    network: Network,
+    sizes: Any,
+    settings: Sequence[Setting],
+    budget: Budget,
+    examples: Examples,
+    validation: Examples | None = None,
+    on_point: Callable[[int, Tensor], None] = lambda step, loss: None,
+) -> Trained:
+    """Train a pack on the device where the examples lie.
+
+    A pack of one is called directly; several runs are stacked and share each kernel. `on_point(step, loss)` hears
+    of every point of the curve, `loss` `[runs]` on the device.
+    """
+    begin = time.perf_counter()
+    device, dtype, event_shape = examples.x.device, DTYPES[budget.precision], tuple(examples.x.shape[1:])
+    seeds = [s.seed for s in settings]
+    nets = {seed: packing.build(variant, event_shape, network, sizes, seed).to(device, dtype) for seed in set(seeds)}
+    pack = Pack(variant, [nets[seed] for seed in seeds], [s.descent for s in settings], budget.optimizer)
+    hyper = Hyper(variant, settings, pack.stacked, device, dtype)
+    feed = Feed(examples, budget.batch, variant.noise(budget.batch, event_shape, sizes), seeds, dtype)
+    feed.fill(0)
+    packing.check_pure(variant, pack.net, feed.step(0), type(hyper.at(0))(*(v.reshape(-1)[0] for v in hyper.at(0))))
+    if budget.keep == "best_validation" and validation is None:
+        raise ValueError("keep='best_validation' needs the validation part")
+    best = Best(pack.state, len(seeds), device)
+
+    ready = time.perf_counter()
+    chunks = -(-budget.steps // streams.CHUNK)
+    stride = -(-chunks // POINTS)
+    log: list[dict[str, Tensor]] = []
+    points: list[dict[str, Tensor]] = []
+    steps: list[int] = []
+    for chunk in range(chunks):
+        feed.fill(chunk)
+        for step in range(chunk * streams.CHUNK, min((chunk + 1) * streams.CHUNK, budget.steps)):
+            fraction = step / budget.steps
+            log.append(pack.step(feed.step(step % streams.CHUNK), hyper.at(fraction), fraction))
+        if (chunk + 1) % stride == 0 or chunk == chunks - 1:
+            steps.append(min((chunk + 1) * streams.CHUNK, budget.steps))
+            points.append({name: torch.stack([terms[name] for terms in log]).mean(0).view(-1) for name in log[0]})
+            log.clear()
+            on_point(steps[-1], points[-1][first_loss(variant)])
+            if budget.keep == "best_validation" and validation is not None:
+                parts = blocks(validation, lambda m: variant.noise(m, event_shape, sizes), "validation", seeds, dtype)
+                best.consider(pack, validation_loss(pack, parts, hyper.at(1.0)))
+    state = best.state if budget.keep == "best_validation" else pack.state
+    curves = {name: torch.stack([point[name] for point in points]).cpu().numpy() for name in points[0]}
+    return Trained(
+        runs=Runs(variant, pack.net, sizes.latent, seeds, state),
+        curves={"step": np.array(steps), **curves},
+        diverged=diverged(curves, steps, pack.state),
+        seconds={"compile": ready - begin, "train": time.perf_counter() - ready},
+    )
+
+
+class Hyper:
+    """The hyperparameters of a pack at each moment of training: the variant's NamedTuple of `[runs]` tensors."""
+
+    def __init__(
+        self, variant: Variant, settings: Sequence[Setting], stacked: bool, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.type, self.stacked, self.like = variant.hyper, stacked, torch.empty(0, device=device, dtype=dtype)
+        self.rows: list[Any] = [variant.hyper(**setting.hyper) for setting in settings]
+        self.scheduled = any(isinstance(value, Schedule) for row in self.rows for value in row)
+        self.constant = self._resolve(0.0)
+
+    def at(self, fraction: float) -> Any:
+        """Their values at a fraction of training; 0-dim for a pack of one."""
+        return self._resolve(fraction) if self.scheduled else self.constant
+
+    def _resolve(self, fraction: float) -> Any:
+        columns = ([at(value, fraction) for value in column] for column in zip(*self.rows, strict=True))
+        tensors = (self.like.new_tensor(column) for column in columns)
+        return self.type(*(tensor if self.stacked else tensor[0] for tensor in tensors))
+
+
+class Best:
+    """For each run the state whose validation loss was lowest."""
+
+    def __init__(self, state: State, runs: int, device: torch.device) -> None:
+        self.state, self.loss = state, torch.full((runs,), float("inf"), device=device)
+
+    def consider(self, pack: Pack, loss: Tensor) -> None:
+        """Keep the present state of those runs whose `loss [runs]` is lower than ever."""
+        better = loss < self.loss
+        self.loss = torch.where(better, loss, self.loss)
+        for name, new in pack.state.items():
+            kept = self.state[name]
+            kept.copy_(torch.where(better.view(-1, *[1] * (new.ndim - 1)), new, kept))
+
+
+def first_loss(variant: Variant) -> str:
+    """The name under which the first player's loss is logged."""
+    part = next(iter(variant.losses))
+    return f"{part}/loss" if part else "loss"
+
+
+@torch.no_grad()
+def validation_loss(pack: Pack, parts: Any, hp: Any) -> Tensor:
+    """The first player's loss over a whole part, `[runs]`: nats per example."""
+    loss = next(iter(pack.losses.values()))
+    sums, n = [], 0
+    for batch in parts:
+        count = batch.x.shape[0 if batch.x_dim is None else 1]
+        sums.append(pack.call(loss, batch, hp)["loss"].reshape(-1) * count)
+        n += count
+    return torch.stack(sums).sum(0) / n
+
+
+def diverged(curves: Mapping[str, np.ndarray], steps: Sequence[int], state: State) -> list[int | None]:
+    """For each run the first point of the curve that is not finite (the last, if only its parameters are)."""
+    finite = np.stack([np.isfinite(curve) for curve in curves.values()]).all(0)
+    sound = torch.stack([tensor.flatten(1).isfinite().all(1) for tensor in state.values()]).all(0).cpu().numpy()
+    finite[-1] &= sound
+    return [None if column.all() else steps[int(column.argmin())] for column in finite.T]

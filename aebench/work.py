@@ -1,0 +1,229 @@
+"""What a pack of a suite becomes: data, training, measurement, documents. Everything here needs torch."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aebench import data, packing
+from aebench.data import Dataset, Part
+from aebench.device import PeakMemory, clock, made
+from aebench.errors import InputError
+from aebench.feed import Examples
+from aebench.losses import RECONSTRUCTIONS
+from aebench.metrics.cost import flops
+from aebench.metrics.evaluate import Chosen, arrays, evaluate
+from aebench.networks import NETWORKS
+from aebench.optim import Descent, summary
+from aebench.packing import Runs
+from aebench.plugins import resolve
+from aebench.schedule import Number, Schedule
+from aebench.store import Publication, Store
+from aebench.suite import Run, pack_id
+from aebench.train import DTYPES, Budget, Setting, Trained, train
+from aebench.variant import Network, Variant
+from aebench.variants import VARIANTS
+
+OnPoint = Callable[[int, Tensor], None]
+SCHEMA = 1
+
+
+class Worker:
+    """Trains and measures packs on one device; data sets are loaded once."""
+
+    def __init__(self, suite: str, device: torch.device, chosen: Chosen, keep_weights: bool, allow_code: bool) -> None:
+        self.suite, self.device, self.chosen = suite, device, chosen
+        self.keep_weights, self.allow_code = keep_weights, allow_code
+        self.datasets: dict[str, Dataset] = {}
+        self.resident: dict[int, Tensor] = {}
+
+    def check(self, pack: Sequence[Run]) -> None:
+        """Refuse, before anything is trained, what could only fail: InputError in one line."""
+        spec = pack[0].spec
+        dataset, (variant, network, sizes) = self.dataset(spec), self.recipe(spec)
+        with torch.device("meta"):
+            variant.build(dataset.event_shape, network, sizes)
+        name = getattr(sizes, "reconstruction", None)
+        x = dataset.train.x
+        if name and RECONSTRUCTIONS[name].unit_interval and x.dtype != np.uint8 and (x.min() < 0 or x.max() > 1):
+            raise InputError(
+                f"reconstruction {name!r} takes data in [0, 1]; {dataset.name} lies in [{x.min():g}, {x.max():g}]"
+            )
+
+    def dataset(self, spec: Mapping[str, Any]) -> Dataset:
+        """The data of a run."""
+        key = str(spec["data"])
+        if key not in self.datasets:
+            self.datasets[key] = data.load(spec["data"], allow_code=self.allow_code)
+        return self.datasets[key]
+
+    def recipe(self, spec: Mapping[str, Any]) -> tuple[Variant, Network, Any]:
+        """Variant, network and sizes of a run."""
+        variant = resolve(VARIANTS, "variants", spec["variant"], allow_code=self.allow_code)
+        options = {k: tuple(v) if isinstance(v, list) else v for k, v in spec["network"].items()}
+        kind = resolve(NETWORKS, "networks", options.pop("kind"), allow_code=self.allow_code)
+        return variant, kind(**options), variant.sizes(**spec["sizes"])
+
+    def examples(self, dataset: Dataset, part: Part) -> Examples:
+        """A part on the device; what lies there already is not moved again."""
+        if id(part) not in self.resident:
+            self.resident[id(part)] = torch.from_numpy(part.x).to(self.device)
+        return Examples(self.resident[id(part)], dataset.binarize)
+
+    def packs(self, pack: Sequence[Run]) -> list[list[Run]]:
+        """The pack, or its runs one by one where that is faster: see `pays`."""
+        variant, network, sizes = self.recipe(pack[0].spec)
+        net = packing.build(variant, self.dataset(pack[0].spec).event_shape, network, sizes, 0)
+        return [list(pack)] if pays(net, self.device) else [[run] for run in pack]
+
+    def train(self, pack: Sequence[Run], on_point: OnPoint) -> Iterator[Publication]:
+        """Train and measure a pack. One that fails is tried in halves, down to the run that is at fault."""
+        try:
+            yield from self.attempt(pack, on_point)
+        except InputError:
+            raise
+        except Exception as error:
+            if len(pack) == 1:
+                yield failure(self.suite, pack[0], error, self.device), {}, {}
+            else:
+                for half in (pack[: len(pack) // 2], pack[len(pack) // 2 :]):
+                    yield from self.train(half, on_point)
+
+    def attempt(self, pack: Sequence[Run], on_point: OnPoint) -> list[Publication]:
+        """Documents, arrays and weights of a pack's runs."""
+        spec, begin = pack[0].spec, clock(self.device)
+        dataset, (variant, network, sizes) = self.dataset(spec), self.recipe(spec)
+        examples, validation = self.examples(dataset, dataset.train), self.examples(dataset, dataset.validation)
+        memory, ready = PeakMemory(self.device), clock(self.device)
+        budget, settings = budget_of(spec), [setting_of(run.spec) for run in pack]
+        trained = train(variant, network, sizes, settings, budget, examples, validation, on_point)
+        peak, done = memory.bytes(), clock(self.device)
+        measured, drawn = self.measure(trained.runs, dataset)
+        cost = {
+            "data_seconds": ready - begin,
+            "compile_seconds": trained.seconds["compile"],
+            "train_seconds": trained.seconds["train"],
+            "evaluate_seconds": clock(self.device) - done,
+            "examples": budget.steps * budget.batch,
+            "train_examples_per_s": len(pack) * budget.steps * budget.batch / trained.seconds["train"],
+            "flops_train_step": step_flops(trained.runs, settings[0], sizes, examples, budget),
+            "peak_bytes": peak,
+            "pack": {"id": pack_id(pack), "runs": len(pack), "mode": "packed" if len(pack) > 1 else "direct"},
+        }
+        how = made(self.device, budget.precision)
+        publications: list[Publication] = []
+        for i, run in enumerate(pack):
+            document = {
+                "schema": SCHEMA, "id": run.id, "suite": self.suite, "spec": run.spec, **outcome(trained, i),
+                "metrics": measured[i] if trained.diverged[i] is None else {},
+                "curves": {name: (c if name == "step" else c[:, i]).tolist() for name, c in trained.curves.items()},
+                "cost": cost, "made": how,
+            }  # fmt: skip
+            weights = packing.unstack(trained.runs.state, i) if self.keep_weights else {}
+            kept = {name: tensor.cpu().numpy() for name, tensor in weights.items()}
+            publications.append((document, drawn[i] if trained.diverged[i] is None else {}, kept))
+        return publications
+
+    def measure(self, runs: Runs, dataset: Dataset) -> tuple[list[dict[str, Any]], list[dict[str, np.ndarray]]]:
+        """The metrics of every run on the test part, and the arrays for figures."""
+        part = self.examples(dataset, dataset.test)
+        return evaluate(runs, self.chosen, part), arrays(runs, part, dataset.test.y)
+
+    def again(self, run: Run, document: dict[str, Any], store: Store) -> Publication | None:
+        """Measure a finished run anew from its stored weights; None where there are none."""
+        weights = store.weights(run.id)
+        if weights is None:
+            return None
+        dataset = self.dataset(run.spec)
+        runs = self.revive(run.spec, weights, dataset.event_shape)
+        begin = clock(self.device)
+        (metrics,), (drawn,) = self.measure(runs, dataset)
+        cost = document["cost"] | {"evaluate_seconds": clock(self.device) - begin}
+        return document | {"metrics": document["metrics"] | metrics, "cost": cost}, drawn, None
+
+    def revive(self, spec: Mapping[str, Any], weights: Mapping[str, np.ndarray], event_shape: tuple[int, ...]) -> Runs:
+        """A trained run from its stored weights."""
+        variant, network, sizes = self.recipe(spec)
+        dtype = DTYPES[spec["train"]["precision"]]
+        net = packing.build(variant, event_shape, network, sizes, spec["seed"]).to(self.device, dtype)
+        state = {name: torch.from_numpy(array)[None].to(self.device) for name, array in weights.items()}
+        return Runs(variant, net, sizes.latent, [spec["seed"]], state)
+
+
+CUTOFF = 40_000
+"""Parameters above which a fully connected net trains no faster in a pack on a CPU; see tests/benchmarks."""
+
+
+def pays(net: torch.nn.Module, device: torch.device) -> bool:
+    """Whether runs of this net train faster together than one after another.
+
+    On a CPU wide and convolutional nets keep the cores busy alone, and lose by grouped convolutions.
+    """
+    if device.type != "cpu":
+        return True
+    convolutional = any(isinstance(module, torch.nn.modules.conv._ConvNd) for module in net.modules())
+    return not convolutional and sum(p.numel() for p in net.parameters()) <= CUTOFF
+
+
+def outcome(trained: Trained, run: int) -> dict[str, Any]:
+    """Status and error of a run that was trained to the end."""
+    step = trained.diverged[run]
+    if step is None:
+        return {"status": "ok", "error": None}
+    message = f"the loss or a parameter was no finite number by step {step}"
+    return {"status": "diverged", "error": {"kind": "diverged", "message": message, "traceback": None}}
+
+
+def failure(suite: str, run: Run, error: Exception, device: torch.device) -> dict[str, Any]:
+    """The document of a run that could not be trained."""
+    out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    message = " ".join(str(error).split())[:500] or type(error).__name__
+    trace = "".join(traceback.format_exception(error))
+    return {
+        "schema": SCHEMA, "id": run.id, "suite": suite, "spec": run.spec,
+        "status": "out_of_memory" if out_of_memory else "failed",
+        "metrics": {}, "curves": {}, "cost": {}, "made": made(device, run.spec["train"]["precision"]),
+        "error": {"kind": type(error).__name__, "message": message, "traceback": trace},
+    }  # fmt: skip
+
+
+def budget_of(spec: Mapping[str, Any]) -> Budget:
+    """What a run's pack shares in training."""
+    t = spec["train"]
+    return Budget(t["steps"], t["batch"], t["optimizer"]["name"], t["precision"], t["keep"])
+
+
+def setting_of(spec: Mapping[str, Any]) -> Setting:
+    """The numbers of a run."""
+    t = spec["train"]
+    options = summary({name: value for name, value in t["optimizer"].items() if name != "name"})
+    clip = number(t["clip"]) if "clip" in t else None
+    descent = Descent(number(t["lr"]), number(t["weight_decay"]), clip, options)
+    return Setting(spec["seed"], {name: number(value) for name, value in spec["hyper"].items()}, descent)
+
+
+def number(value: Any) -> Number:
+    """A float or a schedule of a specification."""
+    if isinstance(value, Mapping):
+        return Schedule(tuple((float(f), float(v)) for f, v in value["points"]), value["kind"])
+    return float(value)
+
+
+def step_flops(runs: Runs, setting: Setting, sizes: Any, examples: Examples, budget: Budget) -> float:
+    """FLOPs of one training step of one run, forward and backward, by torch's counter on a direct call."""
+    from aebench.feed import Feed
+    from aebench.train import Hyper
+
+    shape = tuple(examples.x.shape[1:])
+    feed = Feed(examples, budget.batch, runs.variant.noise(budget.batch, shape, sizes), [setting.seed], runs.dtype)
+    feed.fill(0)
+    batch = feed.step(0)
+    hp = Hyper(runs.variant, [setting], False, examples.x.device, runs.dtype).at(0.0)
+    net = runs.net.requires_grad_(True)
+    losses = runs.variant.losses.values()
+    return flops(lambda: sum(loss(net, batch.x, batch.noise, hp)["loss"].mean() for loss in losses).backward())
