@@ -1,7 +1,8 @@
-"""The words of a report: what was run and how, what failed, what it cost, how to make it again. Documents -> Markdown."""
+"""The words of a report, from documents: what was run and how, what failed, what it cost, how to make it again."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ def made(documents: Sequence[Document], frame: DataFrame) -> str:
         ("data", _distinct(frame["data"])),
         ("variants", _distinct(frame["variant"])),
         ("networks", _distinct(frame["network"])),
-        ("seeds", _distinct(sorted(frame["seed"]))),
+        ("seeds", ", ".join(str(seed) for seed in sorted(set(frame["seed"])))),
         ("training of a run", _distinct(f"{t['steps']} steps of {t['batch']} examples" for t in train)),
         ("device", _distinct(map(_device, how))),
         ("aebench", _distinct(aebench)),
@@ -80,11 +81,15 @@ def cost(documents: Sequence[Document], frame: DataFrame) -> str:
 
 
 def again(manifest: Mapping[str, Any], documents: Sequence[Document]) -> str:
-    """The commands that make these results again, and the suite."""
+    """The commands that make these results again, and the suite.
+
+    `manifest["arguments"]`, where it is there, are the words that followed the suite's name on the command line.
+    """
     name, text = str(manifest["name"]), str(manifest.get("text") or "")
     using = _distinct(f"aebench {_package(how)}" for document in documents if (how := document.get("made")))
-    lines = [f"aebench run {name}.yaml", f"aebench report results/{name}"]
-    said = f"With the suite below saved as `{escape(name)}.yaml`" + (f" and {escape(using)}" if using else "") + ":"
+    run = shlex.join(["aebench", "run", f"{name}.yaml", *map(str, manifest.get("arguments") or [])])
+    lines = [run, shlex.join(["aebench", "report", f"results/{name}"])]
+    said = f"With the suite below saved as {escape(name)}.yaml" + (f" and {escape(using)}" if using else "") + ":"
     parts = ["## Make it again\n", f"{said}\n", code("\n".join(lines), "sh")]
     return "\n".join([*parts, *([folded("The suite", code(text, "yaml"))] if text else [])])
 

@@ -60,9 +60,7 @@ class Feed:
     `seeds`: one a run. Runs of one seed see the same; where all do, nothing carries a `[runs]` axis.
     """
 
-    def __init__(
-        self, examples: Examples, batch: int, noise: Noise, seeds: Sequence[int], dtype: torch.dtype
-    ) -> None:
+    def __init__(self, examples: Examples, batch: int, noise: Noise, seeds: Sequence[int], dtype: torch.dtype) -> None:
         self.examples, self.batch, self.dtype = examples, batch, dtype
         self.specs = examples.noise(batch, noise)
         self.seeds, self.which = distinct(seeds, examples.x.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from aebench.errors import unknown
 from aebench.schedule import Number, at
 
-OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
     "sgd": torch.optim.SGD,
@@ -59,7 +59,7 @@ class StackedOptimizer:
             for views, d in zip(self.views, self.groups, strict=True)
         ]
         fast = {"fused": True} if name in _FUSED else {"foreach": True}
-        self.torch = OPTIMIZERS[name](groups, **fast)  # pyright: ignore[reportCallIssue]
+        self.torch = OPTIMIZERS[name](groups, **fast)
         self.scheduled = any(not isinstance(d.lr, float) or not isinstance(d.weight_decay, float) for d in self.groups)
         self.clipped = any(d.clip is not None for d in self.descents)
 
@@ -78,7 +78,7 @@ class StackedOptimizer:
         self.torch.step()
 
     def _views(self, tensors: Sequence[Tensor], runs: slice) -> list[Tensor]:
-        if not self.stacked or len(self.slices) == 1 and runs.stop == len(self.descents):
+        if not self.stacked or (len(self.slices) == 1 and runs.stop == len(self.descents)):
             return list(tensors)
         return [tensor.detach()[runs] for tensor in tensors]
 

@@ -10,10 +10,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from aebench.errors import InputError
+from aebench.metrics import METRICS
 from aebench.plugins import resolve
 from aebench.progress import Progress
 from aebench.store import Store
-from aebench.suite import Run, Suite, pack_id, packs, read
+from aebench.suite import Run, Suite, pack_id, packs, parse, read
 from aebench.variants import VARIANTS
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from aebench.variant import Model
 
 Document = dict[str, Any]
+
+
 @dataclass
 class Plan:
     """What running a suite would do now."""
@@ -127,7 +130,7 @@ def _work(todo: Plan, done: Done, device: str, allow_code: bool, progress: Progr
         done.trained += len(pack)
         progress.leave(pack)
     lost = 0
-    for run in todo.stale:
+    for run in progress.each(todo.stale, "measuring"):
         publication = worker.again(run, todo.documents[run.id], todo.store)
         if publication is None:
             lost += 1
@@ -137,6 +140,41 @@ def _work(todo: Plan, done: Done, device: str, allow_code: bool, progress: Progr
         done.measured += 1
     if lost:
         done.notes.append(f"{lost} runs lack a metric and their weights were not kept: --retrain trains them again")
+
+
+def evaluate(
+    results: str | Path,
+    metrics: Sequence[str] = (),
+    *,
+    device: str = "auto",
+    allow_code: bool = False,
+    progress: Progress | None = None,
+) -> tuple[int, int]:
+    """Measure the finished runs of a folder again from stored weights: the suite's metrics, and these.
+
+    Gives the number of runs measured, and of those without weights. Raises InputError where there are no results.
+    """
+    from aebench.device import choose
+    from aebench.work import Worker
+
+    store = Store(results)
+    made_by = store.manifest()
+    if made_by is None:
+        raise InputError(f"{results}: no results of a suite (no suite.json)")
+    names = list(dict.fromkeys([*made_by["metrics"], *metrics]))
+    defaults = [resolve(METRICS, "metrics", name, allow_code=allow_code) for name in names]
+    asked = {metric.name: options for metric, options in parse(made_by["text"], allow_code=allow_code).metrics}
+    chosen = [(metric, asked.get(metric.name, metric.options())) for metric in defaults]
+    worker = Worker(made_by["name"], choose(device), chosen, False, allow_code)
+    finished = [d for d in store.documents() if d["status"] == "ok"]
+    measured = 0
+    with progress or Progress() as shown:
+        for document in shown.each(finished, "measuring"):
+            publication = worker.again(Run(document["spec"], document["id"]), document, store)
+            if publication is not None:
+                store.publish(*publication)
+                measured += 1
+    return measured, len(finished) - measured
 
 
 def manifest(suite: Suite) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from aebench.suite import Run
+
+
+T = TypeVar("T")
 
 
 class Progress:
@@ -72,6 +75,13 @@ class Progress:
             self.console.print(
                 f"{self.runs:.0f}/{self.total:.0f} runs  {label(pack)}: {len(pack)} runs, {took:.1f} s", markup=False
             )
+
+    def each(self, items: Sequence[T], label: str) -> Iterator[T]:
+        """The items one by one, each a run that is done when the next is asked for."""
+        self.bar.reset(self.task, total=float(len(items)), label=label, loss="", rate="")
+        for item in items:
+            yield item
+            self.bar.advance(self.task)
 
 
 def label(pack: Sequence[Run]) -> str:

@@ -40,7 +40,7 @@ class Setting:
 
     seed: int = 0
     hyper: Mapping[str, Number] = field(default_factory=dict[str, Number])
-    descent: Descent = Descent()
+    descent: Descent = field(default_factory=Descent)
 
 
 @dataclass
@@ -167,7 +167,7 @@ def validation_loss(pack: Pack, parts: Any, hp: Any) -> Tensor:
 
 def diverged(curves: Mapping[str, np.ndarray], steps: Sequence[int], state: State) -> list[int | None]:
     """For each run the first point of the curve that is not finite (the last, if only its parameters are)."""
-    finite = np.stack([np.isfinite(curve) for curve in curves.values()]).all(0)
+    finite = np.logical_and.reduce([np.isfinite(curve) for curve in curves.values()])
     sound = torch.stack([tensor.flatten(1).isfinite().all(1) for tensor in state.values()]).all(0).cpu().numpy()
     finite[-1] &= sound
     return [None if column.all() else steps[int(column.argmin())] for column in finite.T]

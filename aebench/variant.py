@@ -42,9 +42,13 @@ NamedTuple with a 0-dim tensor in each field. The loop takes the mean over examp
 class Network(Protocol):
     """What a network kind gives: an encoder and a decoder for one event shape."""
 
-    def encoder(self, event_shape: Shape, outputs: int) -> nn.Module: ...
+    def encoder(self, event_shape: Shape, outputs: int) -> nn.Module:
+        """`[batch, *event] -> [batch, outputs]`."""
+        ...
 
-    def decoder(self, latent: int, event_shape: Shape) -> nn.Module: ...
+    def decoder(self, latent: int, event_shape: Shape) -> nn.Module:
+        """`[batch, latent] -> [batch, *event]`."""
+        ...
 
 
 @dataclass(frozen=True)

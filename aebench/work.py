@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,9 @@ from torch import Tensor
 
 from aebench import data, packing
 from aebench.data import Dataset, Part
-from aebench.device import PeakMemory, clock, made
+from aebench.device import PeakMemory, choose, clock, cores, made
 from aebench.errors import InputError
-from aebench.feed import Examples
+from aebench.feed import Examples, Feed
 from aebench.losses import RECONSTRUCTIONS
 from aebench.metrics.cost import flops
 from aebench.metrics.evaluate import Chosen, arrays, evaluate
@@ -22,10 +23,11 @@ from aebench.networks import NETWORKS
 from aebench.optim import Descent, summary
 from aebench.packing import Runs
 from aebench.plugins import resolve
+from aebench.progress import label
 from aebench.schedule import Number, Schedule
 from aebench.store import Publication, Store
 from aebench.suite import Run, pack_id
-from aebench.train import DTYPES, Budget, Setting, Trained, train
+from aebench.train import DTYPES, Budget, Hyper, Setting, Trained, train
 from aebench.variant import Network, Variant
 from aebench.variants import VARIANTS
 
@@ -65,8 +67,8 @@ class Worker:
     def recipe(self, spec: Mapping[str, Any]) -> tuple[Variant, Network, Any]:
         """Variant, network and sizes of a run."""
         variant = resolve(VARIANTS, "variants", spec["variant"], allow_code=self.allow_code)
-        options = {k: tuple(v) if isinstance(v, list) else v for k, v in spec["network"].items()}
-        kind = resolve(NETWORKS, "networks", options.pop("kind"), allow_code=self.allow_code)
+        options = {k: tuple(v) if isinstance(v, list) else v for k, v in spec["network"].items() if k != "kind"}
+        kind = resolve(NETWORKS, "networks", spec["network"]["kind"], allow_code=self.allow_code)
         return variant, kind(**options), variant.sizes(**spec["sizes"])
 
     def examples(self, dataset: Dataset, part: Part) -> Examples:
@@ -75,11 +77,16 @@ class Worker:
             self.resident[id(part)] = torch.from_numpy(part.x).to(self.device)
         return Examples(self.resident[id(part)], dataset.binarize)
 
+    def small(self, spec: Mapping[str, Any]) -> bool:
+        """Whether a run's net is one that gains by packing; see `small`."""
+        variant, network, sizes = self.recipe(spec)
+        with torch.device("meta"):
+            return small(variant.build(self.dataset(spec).event_shape, network, sizes))
+
     def packs(self, pack: Sequence[Run]) -> list[list[Run]]:
-        """The pack, or its runs one by one where that is faster: see `pays`."""
-        variant, network, sizes = self.recipe(pack[0].spec)
-        net = packing.build(variant, self.dataset(pack[0].spec).event_shape, network, sizes, 0)
-        return [list(pack)] if pays(net, self.device) else [[run] for run in pack]
+        """The pack, or its runs one by one where that is faster: on a CPU, nets that are not small."""
+        together = self.device.type != "cpu" or self.small(pack[0].spec)
+        return [list(pack)] if together else [[run] for run in pack]
 
     def train(self, pack: Sequence[Run], on_point: OnPoint) -> Iterator[Publication]:
         """Train and measure a pack. One that fails is tried in halves, down to the run that is at fault."""
@@ -98,6 +105,9 @@ class Worker:
         """Documents, arrays and weights of a pack's runs."""
         spec, begin = pack[0].spec, clock(self.device)
         dataset, (variant, network, sizes) = self.dataset(spec), self.recipe(spec)
+        if self.device.type == "cpu":
+            # small kernels in two threads wait for each other longer than they run, above all on a busy machine
+            torch.set_num_threads(1 if self.small(spec) else cores())
         examples, validation = self.examples(dataset, dataset.train), self.examples(dataset, dataset.validation)
         memory, ready = PeakMemory(self.device), clock(self.device)
         budget, settings = budget_of(spec), [setting_of(run.spec) for run in pack]
@@ -156,18 +166,16 @@ class Worker:
 
 
 CUTOFF = 40_000
-"""Parameters above which a fully connected net trains no faster in a pack on a CPU; see tests/benchmarks."""
+"""Parameters up to which a fully connected net trains faster in a pack on a CPU; see tests/benchmarks."""
 
 
-def pays(net: torch.nn.Module, device: torch.device) -> bool:
-    """Whether runs of this net train faster together than one after another.
+def small(net: torch.nn.Module) -> bool:
+    """Whether a net is too small to keep a CPU busy alone.
 
-    On a CPU wide and convolutional nets keep the cores busy alone, and lose by grouped convolutions.
+    Wide nets do, and grouped convolutions are slower than the same convolutions one after another.
     """
-    if device.type != "cpu":
-        return True
-    convolutional = any(isinstance(module, torch.nn.modules.conv._ConvNd) for module in net.modules())
-    return not convolutional and sum(p.numel() for p in net.parameters()) <= CUTOFF
+    parameters = list(net.parameters())
+    return all(p.ndim <= 2 for p in parameters) and sum(p.numel() for p in parameters) <= CUTOFF
 
 
 def outcome(trained: Trained, run: int) -> dict[str, Any]:
@@ -216,9 +224,6 @@ def number(value: Any) -> Number:
 
 def step_flops(runs: Runs, setting: Setting, sizes: Any, examples: Examples, budget: Budget) -> float:
     """FLOPs of one training step of one run, forward and backward, by torch's counter on a direct call."""
-    from aebench.feed import Feed
-    from aebench.train import Hyper
-
     shape = tuple(examples.x.shape[1:])
     feed = Feed(examples, budget.batch, runs.variant.noise(budget.batch, shape, sizes), [setting.seed], runs.dtype)
     feed.fill(0)
@@ -226,4 +231,24 @@ def step_flops(runs: Runs, setting: Setting, sizes: Any, examples: Examples, bud
     hp = Hyper(runs.variant, [setting], False, examples.x.device, runs.dtype).at(0.0)
     net = runs.net.requires_grad_(True)
     losses = runs.variant.losses.values()
-    return flops(lambda: sum(loss(net, batch.x, batch.noise, hp)["loss"].mean() for loss in losses).backward())
+    return flops(lambda: [loss(net, batch.x, batch.noise, hp)["loss"].mean().backward() for loss in losses])
+
+
+def estimate(todo: Any, device: str, allow_code: bool, steps: int = 16) -> list[dict[str, Any]]:
+    """Time and memory of each pack of a plan, from so many steps of it: `{label, runs, mode, parameters, ...}`."""
+    worker = Worker(todo.suite.name, choose(device), (), False, allow_code)
+    rows: list[dict[str, Any]] = []
+    for whole in todo.packs:
+        worker.check(whole)
+        parts = worker.packs(whole)
+        spec = parts[0][0].spec
+        dataset, (variant, network, sizes) = worker.dataset(spec), worker.recipe(spec)
+        examples, memory, full = worker.examples(dataset, dataset.train), PeakMemory(worker.device), budget_of(spec)
+        settings = [setting_of(run.spec) for run in parts[0]]
+        trained = train(variant, network, sizes, settings, replace(full, steps=steps, keep="last"), examples)
+        rows.append({
+            "label": label(whole), "runs": len(whole), "mode": "packed" if len(parts[0]) > 1 else "one by one",
+            "parameters": sum(p.numel() for p in trained.runs.net.parameters()),
+            "seconds": len(parts) * trained.seconds["train"] * full.steps / steps, "bytes": memory.bytes(),
+        })  # fmt: skip
+    return rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import gzip
 import hashlib
 import os
@@ -16,12 +15,10 @@ import pytest
 from scipy.io import savemat
 
 import aebench.data
-from aebench.data import DATASETS, Dataset, Part, Source, describe, fetch, files, listing, load, mnist, outline, where
+from aebench.data import DATASETS, Part, Source, describe, fetch, files, listing, load, mnist, outline, where
 from aebench.data.gaussian import rotation
 from aebench.data.spec import resolve
 from aebench.errors import InputError
-
-BESIDE = Path(__file__).parents[2] / "shared" / "data"
 
 
 def spectrum(x: np.ndarray) -> np.ndarray:
@@ -34,40 +31,6 @@ def second_moment(x: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """`[d, d]`: the 1/N second moment of images about a mean, in blocks to spare memory."""
     blocks = (x[start : start + 5000].reshape(-1, len(mean)) / 255 - mean for start in range(0, len(x), 5000))
     return sum(block.T @ block for block in blocks) / len(x)
-
-
-@pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """No data but what a test lays into this folder of AEBENCH_DATA; an empty cache; no network."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    monkeypatch.setenv("AEBENCH_DATA", str(folder))
-    monkeypatch.setattr(files, "cache", lambda: tmp_path / "cache")
-
-    def refuse(*_: object) -> Path:
-        raise OSError("no network")
-
-    monkeypatch.setattr(files, "_by_torchvision", refuse)
-    monkeypatch.setattr(files, "_by_url", refuse)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def published() -> Any:
-    """`published(name) -> Dataset` with `split: none` or not; skips, naming the file, where one lacks."""
-
-    @functools.cache
-    def get(name: str, split: str | None = None) -> Dataset:
-        with pytest.MonkeyPatch.context() as patch:
-            folders = [os.environ.get("AEBENCH_DATA", ""), str(BESIDE)]
-            patch.setenv("AEBENCH_DATA", os.pathsep.join(folder for folder in folders if folder))
-            needed = resolve(name).files
-            if not any(found for _, found in where(name)):
-                pytest.skip(f"{name} needs {', '.join(needed.sha256)} in a folder of AEBENCH_DATA, or in {BESIDE}")
-            entry = {"name": name, "split": split} if split else name
-            return load(describe(entry))
-
-    return get
 
 
 def test_the_table_resolves() -> None:

@@ -186,7 +186,7 @@ def test_optimizers_have_their_defaults_resolved(given: str, canonical: dict):
 def test_optimizers_and_defaults_are_those_of_torch():
     torch = pytest.importorskip("torch")
     from aebench.optim import OPTIMIZERS
-    from aebench.recipe import OPTIMIZERS as RECORDS
+    from aebench.suite.recipe import OPTIMIZERS as RECORDS
 
     assert set(OPTIMIZERS) == set(RECORDS)
     for name, options in RECORDS.items():
@@ -197,8 +197,8 @@ def test_optimizers_and_defaults_are_those_of_torch():
 def test_metric_options_are_checked_and_kept(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(METRICS, "nll", ("test_suite:METRIC", "a test"))
     read = suite.parse(BASE + "metrics: [{nll: {samples: 5, sigmas: [1, 2]}}]")
-    assert read.metrics == (("nll", Options(5, (1.0, 2.0))),)
-    assert suite.parse(BASE + "metrics: [nll]").metrics == (("nll", Options()),)
+    assert [(m.name, o) for m, o in read.metrics] == [("nll", Options(5, (1.0, 2.0)))]
+    assert suite.parse(BASE + "metrics: [nll]").metrics[0][1] == Options()
     assert suite.parse(BASE + "metrics: [nll]").runs == suite.parse(BASE).runs
     assert fault(BASE + "metrics:\n  - nll: {sample: 5}\n") == (
         "x.yaml:14: metrics[0].nll: unknown key 'sample': did you mean samples?"

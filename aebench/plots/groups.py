@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -91,11 +92,6 @@ class Panel:
     run: str
 
     @property
-    def label(self) -> str:
-        """Row and title in one line."""
-        return self.lines.replace("\n", ", ")
-
-    @property
     def lines(self) -> str:
         """Row and title, a line each."""
         return f"{self.row}\n{self.title}" if self.row else self.title
@@ -117,6 +113,18 @@ def picture_rows(frame: DataFrame, runs: Container[str]) -> list[list[Panel]]:
             others += [Panel("", "\n".join(filter(None, (line.label, _weight(s.kl_weight)))), s.first) for s in shown]
     width = max([4, *map(len, rows)])
     return rows + [others[i : i + width] for i in range(0, len(others), width)]
+
+
+def in_words(panels: Sequence[Panel], each: Callable[[Panel], str] = lambda panel: "") -> str:
+    """The panels of a figure in a line: of each sweep the first and the last; `each` may add to a panel's name."""
+    said: list[str] = []
+    for row, held in groupby(panels, key=lambda panel: panel.row):
+        first, *rest = (f"{panel.title}{each(panel)}".replace("\n", ", ") for panel in held)
+        if row:
+            said.append(f"{row}, {first}{f' to {rest[-1]}' if rest else ''}")
+        else:
+            said += [first, *rest]
+    return "; ".join(said)
 
 
 def intervals(settings: tuple[Setting, ...], column: str) -> Intervals:

@@ -25,27 +25,17 @@ class Known:
     notes: tuple[NotesRow, ...] = ()
 
     @property
-    def total(self) -> float:
-        """The total variance: squared units of the data."""
-        return sum(self.eigenvalues)
-
-    @property
     def label(self) -> str:
         """The closed form's name in a legend."""
         whose = "of the data" if self.is_data else ", ".join(f"{value:g}" for value in self.eigenvalues)
         return f"closed form: linear VAE, eigenvalues {whose}"
-
-    @property
-    def rate_label(self) -> str:
-        """The name of the rate R(C) of these eigenvalues."""
-        return "Gaussian bound R(C), reverse water-filling" if self.is_data else self.label
 
     def linear_vae(self, kl_weight: Floats) -> EnergyView:
         """The closed form at these KL weights."""
         return closed_forms.linear_vae(self.eigenvalues, self.latent, kl_weight)
 
     def rate(self, C: Floats) -> Floats:
-        """R(C): nats per example. For a stand-in this is where its linear VAE lies, and bounds nothing."""
+        """The bound R(C) of Gaussian data: nats per example."""
         return closed_forms.gaussian_rate(self.eigenvalues, C)
 
     def collapses(self) -> list[float]:
@@ -74,6 +64,7 @@ def known(rows: DataFrame) -> Known:
     eigenvalues = data.get("parameters", {}).get("eigenvalues")
     if eigenvalues is not None:
         return Known(tuple(float(value) for value in eigenvalues), latent, is_data=True)
-    if data["name"] == "pinwheel":
-        return Known(closed_forms.NOTES_EIGENVALUES, max(2, latent), notes=closed_forms.NOTES_BETA_SWEEP)
+    total = sum(closed_forms.NOTES_EIGENVALUES)
+    if data["name"] == "pinwheel" and data.get("parameters", {}).get("variance", total) == total:
+        return Known(closed_forms.NOTES_EIGENVALUES, latent, notes=closed_forms.NOTES_BETA_SWEEP)
     return Known()

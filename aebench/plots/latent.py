@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 
 from aebench.plots import Arrays, Drawing, grid, style
-from aebench.plots.groups import Panel, datasets, lowest_seeds, picture_rows
+from aebench.plots.groups import Panel, datasets, in_words, lowest_seeds, picture_rows
 
 BUBBLES = 60
 """Posteriors drawn in a panel, of the first codes; all would hide one another."""
@@ -84,7 +84,7 @@ def _clouds(name: str, data: str, rows: list[list[Panel]], clouds: dict[str, Clo
         f"{', coloured by class' if len(classes) > 1 else ''}. Dotted: the unit circle. Ellipses: posteriors of the "
         f"first {BUBBLES} codes, semi-axes σ. All panels have the same axes, but those whose title says otherwise."
     )
-    return Drawing(name, caption, f"Scatter of codes. {_in_words(shown, clouds)}", figure)
+    return Drawing(name, caption, f"Scatter of codes: {in_words(shown, lambda p: _spread(clouds[p.run]))}.", figure)
 
 
 def _common_reach(clouds: list[Cloud]) -> float:
@@ -115,10 +115,7 @@ def _paint(ax: Axes, cloud: Cloud, common: float, looks: dict[int, tuple[Any, st
         ax.tick_params(labelleft=False, labelbottom=False)
 
 
-def _in_words(panels: list[Panel], clouds: dict[str, Cloud]) -> str:
-    said: list[str] = []
-    for panel in panels:
-        cloud = clouds[panel.run]
-        width = "" if cloud.sd is None else f", median σ {np.median(cloud.sd):.2g}"
-        said.append(f"{panel.label}: spread {cloud.mu[:, 0].std():.2g}{width}")
-    return f"{'; '.join(said)}."
+def _spread(cloud: Cloud) -> str:
+    """What a reader sees of a cloud, in words."""
+    width = "" if cloud.sd is None else f", median σ {np.median(cloud.sd):.2g}"
+    return f" (spread {cloud.mu[:, 0].std():.2g}{width})"

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pandas import DataFrame
 
 from aebench.plots import Arrays, Drawing, grid, style
-from aebench.plots.groups import Panel, datasets, lowest_seeds, picture_rows
+from aebench.plots.groups import Panel, datasets, in_words, lowest_seeds, picture_rows
 
 Array = NDArray[Any]
 Held = Mapping[str, Array]
@@ -34,8 +35,9 @@ def reconstructions(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
         for page, panels in _pages(name, picture_rows(rows, images)):
             stacks = [(panel.lines, images[panel.run]["x_hat"][:EXAMPLES]) for panel in panels]
             stacks = [("original", images[panels[0].run]["x"][:EXAMPLES]), *stacks]
+            alt = f"A row of originals, and below it rows of reconstructions: {in_words(panels)}."
             caption = f"Test examples of {data} and their reconstructions through the mean code, seed {seed}."
-            yield _mosaic(page, f"Reconstructions: {data}", caption, stacks)
+            yield Drawing(page, caption, alt, _mosaic(f"Reconstructions: {data}", stacks))
         points = {run: found for run, found in held.items() if {"points", "points_hat"} <= set(found)}
         for page, panels in grid.pages(name, picture_rows(rows, points)):
             caption = (
@@ -54,7 +56,8 @@ def samples(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
         for page, panels in _pages(name, picture_rows(rows, images)):
             stacks = [(panel.lines, images[panel.run]["samples"][:SAMPLES]) for panel in panels]
             caption = f"Decoded means of draws z ~ N(0, I), trained on {data}, seed {seed}."
-            yield _mosaic(page, f"Samples: {data}", caption, stacks)
+            alt = f"Rows of sampled images: {in_words(panels)}."
+            yield Drawing(page, caption, alt, _mosaic(f"Samples: {data}", stacks))
         points = {run: found for run, found in held.items() if found.get("samples", np.empty(0)).shape[1:] == (2,)}
         for page, panels in grid.pages(name, picture_rows(rows, points)):
             caption = (
@@ -101,7 +104,7 @@ def _pages(name: str, rows: list[list[Panel]]) -> Iterator[tuple[str, list[Panel
 
 
 @style.styled
-def _mosaic(name: str, title: str, caption: str, stacks: list[Stack]) -> Drawing:
+def _mosaic(title: str, stacks: list[Stack]) -> Figure:
     page = mosaic([stack for _, stack in stacks])
     labels = [style.wrap(label, 24) for label, _ in stacks]
     side = max(len(line) for label in labels for line in label.split("\n")) * 0.075 + 0.2
@@ -116,8 +119,7 @@ def _mosaic(name: str, title: str, caption: str, stacks: list[Stack]) -> Drawing
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
     figure.suptitle(title)
-    said = "; ".join(label.replace("\n", ", ") for label, _ in stacks)
-    return Drawing(name, caption, f"Rows of small images: {said}.", figure)
+    return figure
 
 
 @style.styled
@@ -140,8 +142,8 @@ def _planes(
 
     figure = grid.draw(rows, paint)
     figure.suptitle(title)
-    labels = "; ".join(panel.label for row in rows for panel in row)
-    return Drawing(name, caption, f"Panels of points in the plane: {labels}.", figure)
+    shown = in_words([panel for row in rows for panel in row])
+    return Drawing(name, caption, f"Panels of points in the plane: {shown}.", figure)
 
 
 _POINTS = ("points", "points_hat", "samples")

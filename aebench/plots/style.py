@@ -134,9 +134,13 @@ def wrap(text: str, width: int) -> str:
 
 
 def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
-    """Write `name.svg` and `name.png` into the folder, each whole or not at all; the same figure gives the same bytes."""
+    """Write `name.svg` and `name.png` into the folder, each whole or not at all.
+
+    Figures of the same data give the same bytes: no dates, no versions, ids by a fixed salt.
+    """
     svg, png = folder / f"{name}.svg", folder / f"{name}.png"
     with mpl.rc_context(RC):
         atomic.replace(png, lambda file: figure.savefig(file, format="png", metadata={"Software": None}))
+        figure.set_layout_engine("none")  # the layout is found; the second file need not look for it again
         atomic.replace(svg, lambda file: figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None}))
     return svg, png

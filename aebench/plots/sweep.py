@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 from pandas import DataFrame
 
 from aebench.plots import Arrays, Drawing, style
 from aebench.plots.groups import Series, datasets, intervals, number, seeds, series, weight
 from aebench.plots.known import Known, known
+
+Floats = NDArray[np.float64]
 
 PER_FIGURE = 6
 """Lines in one figure of the energies; more lines make more figures, with the same axes."""
@@ -120,31 +123,36 @@ def _rate(name: str, data: str, rows: DataFrame) -> Drawing:
     style.log_axis(ax.xaxis)
     ax.set_xlabel(C_LABEL)
     ax.set_ylabel("latent KL (nats per example)")
-    handles += _known_rates(ax, exact)
-    ax.set_ylim(bottom=-0.07 * ax.get_ylim()[1])
+    handles += _known_rates(ax, exact, weight(rows))
     ax.set_title(f"Rate and distortion: {data}")
     style.legend_below(figure, handles, 2)
     _write_weights(ax, lines[0])
     of = f" of {lines[0].label}" if len(lines) > 1 else ""
-    bound = " Grey: below the Gaussian bound R(C), where in expectation no model can be." if exact.is_data else ""
+    bound = (
+        " Grey: below the Gaussian bound R(C) of reverse water-filling, where in expectation no model can be."
+        if exact.is_data
+        else ""
+    )
     caption = f"Latent KL against ⟨C⟩ on {data}: {seeds(rows)}. Numbers at points{of} are KL weights.{bound}"
     return Drawing(name, caption, f"Latent KL falls as the error C grows. {_ends(lines)}", figure)
 
 
-def _known_rates(ax: Axes, exact: Known) -> list[Any]:
+def _known_rates(ax: Axes, exact: Known, weights: Floats) -> list[Any]:
     handles: list[Any] = []
-    limits = ax.get_xlim()
+    limits, top = ax.get_xlim(), ax.get_ylim()[1]
     if exact.eigenvalues:
-        C = np.geomspace(limits[0], max(limits[1], exact.total), 400)
-        rate = exact.rate(C)
-        handles += ax.plot(C, rate, "--", color=style.REFERENCE, lw=1, label=exact.rate_label)
-        if exact.is_data:
-            ax.fill_between(C, 0, rate, color="0.93", zorder=0)
+        view = exact.linear_vae(np.geomspace(weights.min() / 3, weights.max() * 3, 600))
+        handles += ax.plot(view.C, view.kl, "--", color=style.REFERENCE, lw=1, label=exact.label)
+    if exact.is_data:
+        C = np.geomspace(*limits, 400)
+        handles += ax.plot(C, exact.rate(C), color="0.6", lw=0.8, zorder=0.5, label="Gaussian bound R(C)")
+        ax.fill_between(C, 0, exact.rate(C), color="0.93", zorder=0)
     if exact.notes:
         rows = [row for row in exact.notes if limits[0] < row.C < limits[1]]
         x, y = [row.C for row in rows], [row.U + row.S for row in rows]
         handles += ax.plot(x, y, "o", ms=8, mfc="none", mec="black", mew=0.9, zorder=4, label="the notes' rows, U + S")
     ax.set_xlim(limits)
+    ax.set_ylim(-0.07 * top, top)
     return handles
 
 

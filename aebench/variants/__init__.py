@@ -1,7 +1,7 @@
 """The table of variants."""
 
 VARIANTS = {
-    "linear_ae": ("aebench.variants.autoencoder:LINEAR_AE", "one affine map each way; its optimum spans PCA's subspace"),
+    "linear_ae": ("aebench.variants.autoencoder:LINEAR_AE", "one affine map each way; its optimum spans PCA's"),
     "ae": ("aebench.variants.autoencoder:AE", "plain autoencoder: reconstruct through a narrow code"),
     "denoising_ae": ("aebench.variants.autoencoder:DENOISING_AE", "reconstruct the clean input from a noisy one"),
     "linear_vae": ("aebench.variants.variational:LINEAR_VAE", "linear VAE; its optimum is probabilistic PCA"),

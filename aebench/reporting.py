@@ -41,13 +41,15 @@ def report(results: str | os.PathLike[str], out: str | os.PathLike[str], *, allo
     if manifest is None and not held:
         raise InputError(f"{store.folder}: no results of a suite; run one first")
     manifest = manifest or {"name": store.folder.name, "ids": list(held)}
+    names: list[str] = manifest.get("figures") or []
+    figures = {name: plugins.resolve(plots.FIGURES, "figures", name, allow_code=allow_code) for name in names}
     documents = [held[run] for run in manifest["ids"] if run in held]
     files: list[str] = []
     parts = [account.head(manifest, documents)]
     if documents:
         frame = from_documents(documents)
         parts += [account.made(documents, frame), *_results(frame, folder, files)]
-        parts += _figures(manifest, frame, store, folder, files, allow_code=allow_code)
+        parts += _figures(figures, frame, store, folder, files)
         parts += [account.failures(documents, frame), account.problems(store.problems + frame.attrs["problems"])]
         parts.append(account.cost(documents, frame))
     parts.append(account.again(manifest, documents))
@@ -111,19 +113,16 @@ def _unused(stem: str, ending: str, files: list[str]) -> str:
     return next(name for name in names if not taken[name])
 
 
-def _figures(
-    manifest: Mapping[str, Any], frame: DataFrame, store: Store, folder: Path, files: list[str], *, allow_code: bool
-) -> list[str]:
-    names: list[str] = manifest.get("figures") or []
-    functions = [plugins.resolve(plots.FIGURES, "figures", name, allow_code=allow_code) for name in names]
+def _figures(figures: Mapping[str, Any], frame: DataFrame, store: Store, folder: Path, files: list[str]) -> list[str]:
+    """Draw the figures, one after another, and show each with its caption."""
     good = frame[frame["status"] == "ok"]
-    if not len(good) or not names:
+    if not len(good) or not figures:
         return []
     from aebench.plots import style
 
     good = plots.with_documents(good, {run: store.read(run) or {} for run in good["id"]})
     parts = ["## Figures\n"]
-    for name, function in zip(names, functions, strict=True):
+    for name, function in figures.items():
         parts.append(f"### {escape(name)}\n")
         count = len(parts)
         for drawing in function(good, store.arrays):

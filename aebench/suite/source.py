@@ -23,7 +23,7 @@ from ruamel.yaml.events import (
 from ruamel.yaml.nodes import ScalarNode
 
 from aebench.errors import InputError
-from aebench.tree import MAX_BYTES, Location, Source, one_line, shortened
+from aebench.suite.tree import MAX_BYTES, Location, Source, one_line, shortened
 
 MAX_DEPTH = 32
 MAX_NODES = 50_000

@@ -14,10 +14,10 @@ from annotated_types import Ge
 from aebench import data as datasets
 from aebench import plugins
 from aebench.errors import InputError
-from aebench.fields import canonical, checked, field, grid, hints, named, record
 from aebench.networks import NETWORKS
-from aebench.recipe import SWEPT, Count, Train, train
-from aebench.tree import Node, shortened
+from aebench.suite.fields import canonical, checked, field, grid, hints, named, record
+from aebench.suite.recipe import SWEPT, Count, Train, train
+from aebench.suite.tree import Node, shortened
 from aebench.variant import Variant
 from aebench.variants import VARIANTS
 

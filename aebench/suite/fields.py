@@ -18,7 +18,7 @@ from annotated_types import Ge
 from pydantic import TypeAdapter, ValidationError
 
 from aebench.errors import unknown
-from aebench.tree import Node, shortened, shown
+from aebench.suite.tree import Node, shortened, shown
 
 DIGITS = 12
 """Significant digits of computed sweeps, so that they are the same numbers on every machine."""

@@ -6,7 +6,7 @@ import importlib.resources
 from pathlib import Path
 
 from aebench.errors import InputError, unknown
-from aebench.tree import MAX_BYTES, one_line, shortened
+from aebench.suite.tree import MAX_BYTES, one_line, shortened
 
 
 def shipped() -> dict[str, Path]:

@@ -12,15 +12,15 @@ from types import MappingProxyType
 from typing import Any
 
 from aebench.errors import InputError, unknown
-from aebench.expansion import MAX_RUNS, Entry, Seed, Shared, data, entry, network, resolve, too_many
-from aebench.expansion import seeds as seeds_of
-from aebench.fields import checked, record
 from aebench.metrics import METRICS, Metric
 from aebench.plots import FIGURES
-from aebench.recipe import SWEPT, Train, train
-from aebench.suite_files import find, read_text, shipped
-from aebench.tree import Node, one_line, shortened, shown
-from aebench.yaml_source import compose
+from aebench.suite.expansion import MAX_RUNS, Entry, Seed, Shared, data, entry, network, resolve, too_many
+from aebench.suite.expansion import seeds as seeds_of
+from aebench.suite.fields import checked, record
+from aebench.suite.files import find, read_text, shipped
+from aebench.suite.recipe import SWEPT, Train, train
+from aebench.suite.source import compose
+from aebench.suite.tree import Node, one_line, shortened, shown
 
 __all__ = ["Run", "Suite", "pack_id", "packs", "parse", "read", "run_id", "shipped"]
 

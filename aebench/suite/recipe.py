@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 from annotated_types import Ge, Gt, Lt
 
 from aebench.errors import unknown
-from aebench.fields import canonical, checked, named, record
-from aebench.tree import Node, shortened
+from aebench.suite.fields import canonical, checked, named, record
+from aebench.suite.tree import Node, shortened
 
 SWEPT = ("lr", "weight_decay", "clip")
 """What a sweep may vary; the runs of a pack may differ in it."""

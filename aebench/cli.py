@@ -1,0 +1,354 @@
+"""The command line. Results go to stdout, progress and errors to stderr.
+
+Exit codes: 0 done; 1 some runs failed; 2 bad usage or input; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from aebench import __version__
+from aebench.errors import InputError
+
+app = typer.Typer(
+    name="aebench", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
+    help="Every kind of autoencoder, trained under one budget and compared with error bars.",
+)  # fmt: skip
+data_app = typer.Typer(no_args_is_help=True, help="Where the data sets are, and how to get them.")
+app.add_typer(data_app, name="data")
+out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+
+SuiteArgument = Annotated[str, typer.Argument(metavar="SUITE", help="a YAML file, or the name of a shipped suite")]
+Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="a folder of results, such as results/quickstart")]
+Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="change the suite: train.steps=500")]
+Seeds = Annotated[int | None, typer.Option(min=1, help="so many seeds, for every run")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="a few steps and one seed, to see that all works")]
+AllowCode = Annotated[bool, typer.Option("--allow-code", help="let the suite run Python code that it names")]
+Out = Annotated[Path, typer.Option("--out", help="results/ and reports/ go below this folder")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON, for programs")]
+
+
+class Format(StrEnum):
+    """How a table is written."""
+
+    text = "text"
+    md = "md"
+    csv = "csv"
+    latex = "latex"
+    json = "json"
+    parquet = "parquet"
+
+
+def main() -> None:
+    """Entry point: an InputError is one line and exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        err.print(Text(f"error: {error}", style="red"), soft_wrap=True)
+        sys.exit(2)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print it")] = False,
+) -> None:
+    """Options of aebench itself."""
+
+
+@app.command()
+def run(
+    suite: SuiteArgument,
+    out_dir: Out = Path(),
+    device: Device = "auto",
+    seeds: Seeds = None,
+    overrides: Overrides = [],  # noqa: B006
+    smoke: Smoke = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="runs, packs, memory and time; nothing is kept")] = False,
+    allow_code: AllowCode = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="train runs again that failed")] = False,
+    retrain: Annotated[bool, typer.Option("--retrain", help="train again what lacks a metric and its weights")] = False,
+    report: Annotated[bool, typer.Option(help="draw the report")] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train what is missing of a suite, measure it, print the table and draw the report."""
+    from aebench import pipeline
+    from aebench.progress import Progress
+    from aebench.suite import read
+
+    wanted = read(suite, overrides=_pairs(overrides), seeds=seeds, smoke=smoke, allow_code=allow_code)
+    todo = pipeline.plan(wanted, out_dir, retry_failed=retry_failed, retrain=retrain, allow_code=allow_code)
+    if dry_run:
+        _estimate(todo, device, allow_code, as_json)
+        return
+    try:
+        done = pipeline.execute(
+            todo, device=device, allow_code=allow_code, report=report, progress=Progress(err, quiet)
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        kept = len(todo.documents)
+        err.print(
+            f"interrupted: {kept} of {len(wanted.runs)} runs are kept in {todo.store.folder}; "
+            f"the same command trains the rest",
+            soft_wrap=True, markup=False,
+        )  # fmt: skip
+        raise typer.Exit(130) from None
+    _show(done, as_json)
+    if done.failed:
+        raise typer.Exit(1)
+
+
+def _show(done: Any, as_json: bool) -> None:
+    """The table, and what was done."""
+    folder = done.plan.store.folder
+    if as_json:
+        failed = [{"id": d["id"], "status": d["status"], "error": d["error"]["message"]} for d in done.failed]
+        summary = {"results": str(folder), "report": done.report and str(done.report), "trained": done.trained}
+        print(json.dumps(summary | {"measured": done.measured, "failed": failed, "notes": done.notes}))  # noqa: T201
+        return
+    from aebench import tables
+    from aebench.store import load
+
+    frame = load(folder)
+    tables.to_terminal(tables.summary(frame), out)
+    for problem in [*frame.attrs.get("problems", []), *done.notes]:
+        err.print(problem, markup=False, soft_wrap=True)
+    for document in done.failed:
+        spec = document["spec"]
+        which = f"{spec['variant']} on {spec['data']['name']}, seed {spec['seed']} ({document['id']})"
+        err.print(f"{document['status']}: {which}: {document['error']['message']}", markup=False, soft_wrap=True)
+    total, again = len(frame), done.trained + done.measured
+    new = f"{done.trained} trained, {done.measured} measured again" if again else "nothing left to do"
+    err.print(f"{total} runs: {new}, {len(done.failed)} failed", markup=False)
+    out.print(f"results: {folder}", markup=False, soft_wrap=True)
+    if done.report:
+        out.print(f"report:  {done.report}", markup=False, soft_wrap=True)
+
+
+def _estimate(todo: Any, device: str, allow_code: bool, as_json: bool) -> None:
+    """What training would take, from a few steps of each pack."""
+    from aebench.work import estimate
+
+    rows = estimate(todo, device, allow_code)
+    seconds, peak = sum(row["seconds"] for row in rows), max((row["bytes"] or 0 for row in rows), default=0)
+    if as_json:
+        print(json.dumps({"packs": rows, "seconds": seconds, "bytes": peak}))  # noqa: T201
+        return
+    table = _table("pack", "runs", "mode", "parameters a run", "training s", "peak memory MiB")
+    for row in rows:
+        cells = (row["mode"], f"{row['parameters']:,}", f"{row['seconds']:.1f}", f"{(row['bytes'] or 0) / 2**20:.0f}")
+        table.add_row(row["label"], str(row["runs"]), *cells)
+    out.print(table)
+    finished, stale = len(todo.documents), len(todo.stale)
+    out.print(f"{len(todo.suite.runs)} runs: {finished} finished, {stale} to measure again", markup=False)
+    out.print(f"about {seconds:.0f} s of training on this machine, from 16 steps of each pack; evaluation comes on top")
+
+
+@app.command()
+def validate(
+    suite: SuiteArgument,
+    overrides: Overrides = [],  # noqa: B006
+    seeds: Seeds = None,
+    allow_code: AllowCode = False,
+) -> None:
+    """Check a suite without training."""
+    from aebench.progress import label
+    from aebench.suite import packs, read
+
+    wanted = read(suite, overrides=_pairs(overrides), seeds=seeds, allow_code=allow_code)
+    groups = packs(wanted.runs)
+    table = _table("pack", "runs", "seeds")
+    for pack in groups:
+        table.add_row(label(pack), str(len(pack)), str(len({run.spec["seed"] for run in pack})))
+    out.print(table)
+    out.print(f"{wanted.name}: {len(wanted.runs)} runs in {len(groups)} packs; the suite is sound", markup=False)
+
+
+@app.command()
+def evaluate(
+    results: Results,
+    metric: Annotated[list[str], typer.Option("--metric", help="this one too; again for more")] = [],  # noqa: B006
+    device: Device = "auto",
+    allow_code: AllowCode = False,
+) -> None:
+    """Measure finished runs again from their stored weights."""
+    from aebench import pipeline
+    from aebench.progress import Progress
+
+    measured, lost = pipeline.evaluate(
+        results, metric, device=device, allow_code=allow_code, progress=Progress(err)
+    )  # fmt: skip
+    err.print(f"{measured} runs measured, {lost} without weights")
+    if lost:
+        raise typer.Exit(1)
+
+
+class What(StrEnum):
+    """What there is a list of."""
+
+    variants = "variants"
+    data = "data"
+    metrics = "metrics"
+    networks = "networks"
+    suites = "suites"
+
+
+@app.command("list")
+def list_(
+    what: Annotated[What | None, typer.Argument(help="one of them; all by default")] = None, as_json: AsJson = False
+) -> None:
+    """What there is: variants, data, metrics, networks, suites."""
+    from aebench.catalogue import listing
+
+    found = {kind.value: listing(kind.value) for kind in ([what] if what else What)}
+    if as_json:
+        print(json.dumps(found))  # noqa: T201
+        return
+    for kind, lines in found.items():
+        table = _table(kind, "")
+        for name, line in lines.items():
+            table.add_row(name, line)
+        out.print(table)
+
+
+@app.command()
+def explain(name: Annotated[str, typer.Argument(help="a variant, metric, network, data set or suite")]) -> None:
+    """Formula, source, hyperparameters and needs of a variant; what a metric, network or data set is."""
+    from aebench.catalogue import explain
+
+    for head, body in explain(name):
+        out.print(Text.assemble((f"{head}\n", "bold"), *(f"  {line}\n" for line in body)), end="", soft_wrap=True)
+
+
+@app.command()
+def table(
+    results: Annotated[list[Path], typer.Argument(metavar="RESULTS...", help="folders of results")],
+    rows: Annotated[list[str], typer.Option("--rows", help="settings that make the rows")] = [],  # noqa: B006
+    columns: Annotated[list[str], typer.Option("--columns", help="settings that make the columns")] = [],  # noqa: B006
+    metric: Annotated[list[str], typer.Option("--metric", help="values shown, such as sse")] = [],  # noqa: B006
+    format: Annotated[Format, typer.Option("--format", help="how to write it")] = Format.text,
+    runs: Annotated[bool, typer.Option("--runs", help="one row a run, not means over seeds")] = False,
+) -> None:
+    """Means over seeds with 95 % intervals, long or pivoted."""
+    from aebench import tables
+    from aebench.store import load
+
+    frame = load(results)
+    for problem in frame.attrs.get("problems", []):
+        err.print(problem, markup=False, soft_wrap=True)
+    if columns and len(metric) != 1:
+        raise InputError(f"--columns pivots one value: give one --metric, not {len(metric)}")
+    if runs:
+        chosen = frame
+    elif columns:
+        chosen = tables.pivot(frame, rows or ["variant"], columns, metric[0])
+    else:
+        chosen = tables.summary(frame, rows or None, metric or None)
+    if format is Format.text:
+        tables.to_terminal(chosen, out)
+        return
+    written = tables.render(chosen, format.value)
+    if isinstance(written, bytes):
+        sys.stdout.buffer.write(written)
+    else:
+        print(written)  # noqa: T201
+
+
+@app.command()
+def report(
+    results: Results,
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="folder of the page; reports/<suite> by default")
+    ] = None,
+    allow_code: AllowCode = False,
+) -> None:
+    """Draw the page and the figures of a folder of results."""
+    from aebench.reporting import report
+
+    folder = results.resolve()
+    page = report(results, out_dir or folder.parent.parent / "reports" / folder.name, allow_code=allow_code)
+    out.print(page, markup=False, soft_wrap=True)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """What this machine can do: versions, devices, data sets, suites."""
+    from aebench.catalogue import diagnosis
+
+    facts = diagnosis()
+    if as_json:
+        print(json.dumps(facts))  # noqa: T201
+        return
+    grid = _table("", "")
+    for name, value in facts.items():
+        grid.add_row(name, str(value))
+    out.print(grid)
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """Every data set, its shape and sizes, and whether it is at hand."""
+    from aebench.data import listing
+
+    table = _table("data", "event", "train", "validation", "test", "at hand", "")
+    for row in listing():
+        shape = "×".join(map(str, row.event_shape)) if row.event_shape else "?"
+        sizes = [f"{n:,}" for n in row.sizes] if row.sizes else ["?"] * 3
+        table.add_row(row.name, shape, *sizes, {True: "yes", False: "no", None: "?"}[row.available], row.about)
+    out.print(table)
+
+
+@data_app.command("where")
+def data_where(name: Annotated[str, typer.Argument(help="a data set")]) -> None:
+    """The folders where a data set is looked for."""
+    from aebench.data import where
+
+    places = where(name)
+    for path, there in places:
+        out.print(f"{'found   ' if there else 'not here'}  {path}", markup=False, soft_wrap=True)
+    if not places:
+        out.print(f"{name} is built in", markup=False)
+
+
+@data_app.command("fetch")
+def data_fetch(name: Annotated[str, typer.Argument(help="a data set")]) -> None:
+    """Download a data set into the cache, where no folder has it, and check it."""
+    from aebench.data import fetch
+
+    for path in fetch(name):
+        out.print(path, markup=False, soft_wrap=True)
+
+
+def _pairs(overrides: list[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise InputError(f"--set {text}: write KEY=VALUE, such as train.steps=500")
+        pairs[key] = value
+    return pairs
+
+
+def _table(*heads: str) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", show_header=any(heads))
+    for i, head in enumerate(heads):
+        grid.add_column(head, no_wrap=i == 0, justify="right" if head in {"runs", "seeds"} else "left")
+    return grid

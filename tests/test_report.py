@@ -1,0 +1,184 @@
+import re
+import subprocess
+import sys
+
+import drawn
+import pandas as pd
+import pytest
+
+from aebench.errors import InputError
+from aebench.markdown import code, escape, table
+from aebench.reporting import report
+
+FIGURES = ["beta_sweep", "curves"]
+
+
+def runs(data=drawn.DIGITS, betas=(1.0, 0.1), seeds=3, **more):
+    return [drawn.document(data, beta, seed, **more) for beta in betas for seed in range(seeds)]
+
+
+def page(results, out, **options):
+    path = report(results, out, **options)
+    assert path == out / "report.md"
+    return path.read_text(encoding="utf-8")
+
+
+def test_page_says_what_was_run_what_came_out_and_how_to_make_it_again(tmp_path):
+    drawn.store(tmp_path / "r", runs(), figures=FIGURES, arguments=["--set", "train.steps=300"])
+    text = page(tmp_path / "r", tmp_path / "out")
+    for said in ("# sweep\n", "a sweep\n", "6 of 6 runs ended well.", "300 steps of 128 examples", "0, 1, 2",
+                 "cpu, fp32, 2 threads", "0.1.0, commit 0123abc", "2.15.0, 3.11.7", "None: every run ended well.",
+                 "aebench run sweep.yaml --set train.steps=300\n", "```yaml\na: 1\n```"):  # fmt: skip
+        assert said in text
+    assert "sse [squared units of the data per example] ↓" in text
+    assert "±" in text
+    assert "mean ± half-width of the 95 % t interval over 3 seeds" in text
+    assert str(tmp_path) not in text
+
+
+def test_every_link_leads_to_a_file_and_every_picture_has_words(tmp_path):
+    drawn.store(tmp_path / "r", runs() + runs(drawn.PINWHEEL), figures=FIGURES)
+    text = page(tmp_path / "r", tmp_path / "out")
+    links = re.findall(r"\]\(([^)#]+)\)", text)
+    assert {link.partition("/")[0] for link in links} == {"figures", "tables"}
+    assert all((tmp_path / "out" / link).is_file() for link in links)
+    pictures = re.findall(r"!\[(.*?)\]\(figures/(.*?)\)", text)
+    assert [name for _, name in pictures] == [
+        "beta_sweep-digits.png", "beta_sweep-pinwheel.png", "curves-digits-vae.png", "curves-pinwheel-vae.png"
+    ]  # fmt: skip
+    assert all(len(alt) > 20 for alt, _ in pictures)
+    table = pd.read_csv(tmp_path / "out/tables/summary-digits.csv")
+    frame = pd.read_csv(tmp_path / "out/tables/runs.csv")
+    assert len(frame) == 12
+    assert table["sse_mean"][0] == pytest.approx(frame["sse"][:3].mean())
+    assert {"V_low", "kl_n"} <= set(table.columns)
+
+
+def test_each_failed_run_is_named_with_its_reason(tmp_path):
+    bad = [
+        drawn.document(drawn.DIGITS, 0.5, 7, status="diverged", message="loss | nan\nat <step> 3"),
+        drawn.document(drawn.DIGITS, 0.5, 8, status="out_of_memory"),
+    ]
+    drawn.store(tmp_path / "r", runs() + bad, figures=["beta_sweep"])
+    text = page(tmp_path / "r", tmp_path / "out")
+    assert "6 of 8 runs ended well, 2 did not" in text
+    rows = [line for line in text.splitlines() if any(d["id"] in line for d in bad)]
+    assert len(rows) == 2
+    assert r"| digits | vae, beta 0.5 | 7 | diverged | loss \| nan at &lt;step&gt; 3 |" in rows[0]
+    assert "out_of_memory" in rows[1]
+
+
+def test_names_cannot_break_the_page(tmp_path):
+    name = "a|b <img src=x> _c_ `d` [e](f)"
+    documents = runs(drawn.DIGITS | {"name": "digits"}, variant=name)
+    drawn.store(tmp_path / "r", documents, name=name, about="<script>", figures=FIGURES, text="x: ```\n")
+    text = page(tmp_path / "r", tmp_path / "out")
+    prose = re.sub(r"(`{3,}).*?\1", "", text, flags=re.DOTALL)
+    assert "<img" not in prose
+    assert "<script" not in prose
+    assert "# a\\|b &lt;img src=x&gt; \\_c\\_ \\`d\\` \\[e\\](f)\n" in text
+    assert "````yaml\nx: ```\n````" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("beta_vae", "beta_vae"), ("__init__", r"\_\_init\_\_"), ("a|b", r"a\|b"), ("<b>&", "&lt;b&gt;&amp;"),
+        ("two\n lines", "two lines"), ("1. x", r"1\. x"), ("12.5", "12.5"), ("-0.5", "-0.5"), ("- x", r"\- x"),
+        ("# x", r"\# x"), ("$x$", r"\$x\$"), ("", ""), (None, "None"), (r"\*", r"\\\*"),
+    ],
+)  # fmt: skip
+def test_escape(text, escaped):
+    assert escape(text) == escaped
+
+
+def test_pieces_of_markdown():
+    assert table(["a", "b"], [["x|y", 1]], numbers=1) == "| a | b |\n| --- | ---: |\n| x\\|y | 1 |\n"
+    assert code("a ```` b\n", "sh") == "`````sh\na ```` b\n`````\n"
+
+
+def test_a_pack_is_paid_once_and_what_is_measured_again_on_top(tmp_path):
+    documents = runs()
+    documents[2]["cost"] = documents[2]["cost"] | {"evaluate_seconds": 0.75}
+    other = drawn.document(drawn.PINWHEEL, 1.0, 0, pack="p2")
+    failed = drawn.document(drawn.PINWHEEL, 0.1, 0, status="failed") | {"cost": {}}
+    drawn.store(tmp_path / "r", [*documents, other, failed])
+    text = page(tmp_path / "r", tmp_path / "out")
+    assert "| digits | vae | 6 | 0.5 | 0.2 | 8.0 | 1.8 | 19,200 | 3 |" in text
+    assert "| pinwheel | vae | 2 | 0.5 | 0.2 | 8.0 | 1.0 | 19,200 | 3 |" in text
+    assert "| all |  | 8 | 1.0 | 0.5 | 16.0 | 2.8 | 19,200 | 3 |" in text
+
+
+def test_empty_states(tmp_path):
+    drawn.store(tmp_path / "none", [], ids=["0" * 16], figures=FIGURES)
+    text = page(tmp_path / "none", tmp_path / "a")
+    assert "0 of 1 runs ended well, 1 is still to be run." in text
+    assert "nothing to show yet" in text
+    drawn.store(tmp_path / "bad", runs(status="failed"), figures=FIGURES)
+    text = page(tmp_path / "bad", tmp_path / "b")
+    assert "nothing to show yet" in text
+    assert text.count("| failed | loss is nan |") == 6
+    assert not (tmp_path / "b/figures").exists()
+    drawn.store(tmp_path / "ae", runs(betas=(None,), variant="ae"), figures=["beta_sweep", "samples"])
+    assert page(tmp_path / "ae", tmp_path / "c").count("Nothing to draw") == 2
+    for missing in ("nowhere", "a"):
+        with pytest.raises(InputError, match="no results"):
+            report(tmp_path / missing, tmp_path / "d")
+    assert not (tmp_path / "d").exists()
+
+
+def test_unreadable_documents_are_problems_on_the_page(tmp_path):
+    found = drawn.store(tmp_path / "r", runs())
+    (found.folder / f"{found.ids()[0]}.json").write_text("{")
+    text = page(tmp_path / "r", tmp_path / "out")
+    assert "## Problems" in text
+    assert "broken JSON" in text
+    assert "1 is still to be run" in text
+
+
+def test_unknown_figure_is_refused_before_anything_is_written(tmp_path):
+    drawn.store(tmp_path / "r", runs(), figures=["beta_swep"])
+    with pytest.raises(InputError, match="did you mean beta_sweep"):
+        report(tmp_path / "r", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    drawn.store(tmp_path / "r", runs(), figures=["aebench.plots.curves:curves"])
+    with pytest.raises(InputError, match="--allow-code"):
+        report(tmp_path / "r", tmp_path / "out")
+    assert "curves-digits-vae.png" in page(tmp_path / "r", tmp_path / "out", allow_code=True)
+
+
+def test_the_same_results_give_the_same_files_and_old_ones_go(tmp_path):
+    drawn.store(tmp_path / "r", runs() + runs(drawn.PINWHEEL), figures=["rate_distortion"])
+    out = tmp_path / "out"
+    text = page(tmp_path / "r", out)
+    files = {path: path.read_bytes() for path in out.rglob("*.*")}
+    assert page(tmp_path / "r", out) == text
+    assert {path: path.read_bytes() for path in out.rglob("*.*")} == files
+    mine = out / "figures/mine.png"
+    mine.write_bytes(b"x")
+    drawn.store(tmp_path / "r", runs(), figures=["rate_distortion"])
+    page(tmp_path / "r", out)
+    assert {path.name for path in (out / "figures").iterdir()} == {
+        "rate_distortion-digits.png", "rate_distortion-digits.svg", "mine.png"
+    }  # fmt: skip
+    assert not (out / "tables/summary-pinwheel.csv").exists()
+    assert not list(out.rglob(".*"))
+
+
+def test_data_sets_whose_names_look_alike_as_files_do_not_overwrite_each_other(tmp_path):
+    drawn.EVENTS |= {"a b": (2,), "a-b": (2,)}
+    documents = [d for name in ("a b", "a-b") for d in runs(drawn.DIGITS | {"name": name})]
+    drawn.store(tmp_path / "r", documents, figures=["beta_sweep"])
+    text = page(tmp_path / "r", tmp_path / "out")
+    assert "(figures/beta_sweep-a-b.png)" in text
+    assert "(figures/beta_sweep-a-b-1.png)" in text
+    assert "(tables/summary-a-b-1.csv)" in text
+
+
+def test_torch_is_not_imported(tmp_path):
+    drawn.store(tmp_path / "r", runs(seeds=1), figures=["rate_distortion"])
+    program = (
+        "import sys; from aebench.reporting import report; report(sys.argv[1], sys.argv[2]);"
+        "assert not {'torch', 'matplotlib.pyplot'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program, tmp_path / "r", tmp_path / "out"], check=True)
