@@ -38,7 +38,7 @@ def made(documents: Sequence[Document], frame: DataFrame) -> str:
     aebench = (_package(m) for m in how if m)
     whens = sorted(str(m["when"]) for m in how if m.get("when"))
     rows = [
-        ("data", _distinct(frame["data"])),
+        ("data", _distinct(map(_data, frame["data"], documents))),
         ("variants", _distinct(frame["variant"])),
         ("networks", _distinct(frame["network"])),
         ("seeds", ", ".join(str(seed) for seed in sorted(set(frame["seed"])))),
@@ -90,6 +90,8 @@ def again(manifest: Mapping[str, Any], documents: Sequence[Document]) -> str:
     run = shlex.join(["aebench", "run", f"{name}.yaml", *map(str, manifest.get("arguments") or [])])
     lines = [run, shlex.join(["aebench", "report", f"results/{name}"])]
     said = f"With the suite below saved as {escape(name)}.yaml" + (f" and {escape(using)}" if using else "") + ":"
+    if text and "arguments" not in manifest:
+        said = f"{said.removesuffix(':')} (what else stood on the command line is not recorded):"
     parts = ["## Make it again\n", f"{said}\n", code("\n".join(lines), "sh")]
     return "\n".join([*parts, *([folded("The suite", code(text, "yaml"))] if text else [])])
 
@@ -101,6 +103,11 @@ def _distinct(values: Iterable[Any]) -> str:
 def _package(how: Mapping[str, Any]) -> str:
     commit = f", commit {how['commit']}" if how.get("commit") else ""
     return f"{how.get('aebench', '?')}{commit}"
+
+
+def _data(label: str, document: Document) -> str:
+    same = document["spec"]["data"].get("split", {}).get("kind") == "none"
+    return f"{label} (evaluated on the training part)" if same else label
 
 
 def _device(how: Mapping[str, Any]) -> str:

@@ -6,7 +6,6 @@ import os
 import platform
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -105,20 +104,6 @@ def made(device: torch.device, precision: str) -> dict[str, Any]:
         "precision": precision,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was asked."""
-    import torch
-
-    if device.type != "cpu":
-        getattr(torch, device.type).synchronize()
-
-
-def clock(device: torch.device) -> float:
-    """Seconds on a wall clock, once the device is done."""
-    synchronise(device)
-    return time.perf_counter()
 
 
 class PeakMemory:

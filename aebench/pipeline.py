@@ -109,7 +109,7 @@ def execute(
             _work(todo, done, device, allow_code, shown)
     done.failed = [d for run in todo.suite.runs if (d := todo.documents.get(run.id)) and d["status"] != "ok"]
     if report:
-        done.report = draw(todo, fresh=bool(done.trained or done.measured))
+        done.report = draw(todo, bool(done.trained or done.measured), allow_code)
     return done
 
 
@@ -189,7 +189,7 @@ def manifest(suite: Suite) -> dict[str, Any]:
     }
 
 
-def draw(todo: Plan, fresh: bool) -> Path | None:
+def draw(todo: Plan, fresh: bool, allow_code: bool) -> Path | None:
     """The report of a suite, drawn where results are newer than it; None where there is nothing to report."""
     results = todo.store.folder
     folder = results.parent.parent / "reports" / results.name
@@ -201,7 +201,7 @@ def draw(todo: Plan, fresh: bool) -> Path | None:
         return None
     from aebench.reporting import report
 
-    return report(results, folder)
+    return report(results, folder, allow_code=allow_code)
 
 
 def run(

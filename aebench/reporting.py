@@ -7,7 +7,6 @@ same files, and torch is not needed.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     import os
 
     from pandas import DataFrame
+
+    from aebench.documents import Document
 
 PAGE = "report.md"
 ASIDE = re.compile(r"mse|[USV]|parameters|flops_.*|(en|de)code_.*|train_.*|peak_bytes")
@@ -49,7 +50,7 @@ def report(results: str | os.PathLike[str], out: str | os.PathLike[str], *, allo
     if documents:
         frame = from_documents(documents)
         parts += [account.made(documents, frame), *_results(frame, folder, files)]
-        parts += _figures(figures, frame, store, folder, files)
+        parts += _figures(figures, frame, held, store.arrays, folder, files)
         parts += [account.failures(documents, frame), account.problems(store.problems + frame.attrs["problems"])]
         parts.append(account.cost(documents, frame))
     parts.append(account.again(manifest, documents))
@@ -74,8 +75,6 @@ def _files(text: str) -> list[str]:
 
 def _results(frame: DataFrame, folder: Path, files: list[str]) -> list[str]:
     """For each data set the table of what matters, and folded the rest; both whole as CSV."""
-    from aebench.plots.style import file_name
-
     if not frame["status"].eq("ok").any():
         return []
     parts = [
@@ -95,7 +94,7 @@ def _results(frame: DataFrame, folder: Path, files: list[str]) -> list[str]:
         if main and aside:
             parts.append(folded("Further numbers", tables.render(tables.summary(rows, metrics=aside), "md")))
         summary = tables.render(tables.summary(rows, metrics=measured), "csv")
-        links.append(_csv(summary, f"summary-{file_name(data)}", f"means on {data}", folder, files))
+        links.append(_csv(summary, f"summary-{plots.file_name(data)}", f"means on {data}", folder, files))
     return [*parts, f"As CSV: {', '.join(links)}.\n"]
 
 
@@ -108,24 +107,30 @@ def _csv(text: str, name: str, words: str, folder: Path, files: list[str]) -> st
 
 def _unused(stem: str, ending: str, files: list[str]) -> str:
     """A name that no file of this page has: two data sets may differ in characters that file names cannot hold."""
-    taken = Counter(files)
     names = (f"{stem}{f'-{n}' if n else ''}{ending}" for n in range(len(files) + 1))
-    return next(name for name in names if not taken[name])
+    return next(name for name in names if name not in files)
 
 
-def _figures(figures: Mapping[str, Any], frame: DataFrame, store: Store, folder: Path, files: list[str]) -> list[str]:
+def _figures(
+    figures: Mapping[str, Any],
+    frame: DataFrame,
+    documents: Mapping[str, Document],
+    arrays: plots.Arrays,
+    folder: Path,
+    files: list[str],
+) -> list[str]:
     """Draw the figures, one after another, and show each with its caption."""
     good = frame[frame["status"] == "ok"]
     if not len(good) or not figures:
         return []
     from aebench.plots import style
 
-    good = plots.with_documents(good, {run: store.read(run) or {} for run in good["id"]})
+    good = plots.with_documents(good, documents)
     parts = ["## Figures\n"]
     for name, function in figures.items():
         parts.append(f"### {escape(name)}\n")
         count = len(parts)
-        for drawing in function(good, store.arrays):
+        for drawing in function(good, arrays):
             stem = _unused(f"figures/{drawing.name}", ".png", files).removesuffix(".png")
             style.save(drawing.figure, folder / "figures", Path(stem).name)
             files += [f"{stem}.png", f"{stem}.svg"]

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from aebench import data, packing
 from aebench.data import Dataset, Part
-from aebench.device import PeakMemory, choose, clock, cores, made
+from aebench.clock import clock
+from aebench.device import PeakMemory, choose, cores, made
 from aebench.errors import InputError
 from aebench.feed import Examples, Feed
 from aebench.losses import RECONSTRUCTIONS

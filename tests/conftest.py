@@ -17,9 +17,14 @@ CHECKED = ["aebench.losses"]
 """Modules whose annotations are checked at each call (elsewhere Tensor is a name for type checkers alone)."""
 
 
+def benchmarks_run(config: pytest.Config) -> bool:
+    """Whether this session runs benchmarks, which time the package as users have it."""
+    return config.getoption("benchmark_only", False) or not config.getoption("benchmark_skip", True)
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """One thread and checked shapes, before anything is imported; benchmarks time the package as users have it."""
-    if config.getoption("benchmark_only", False) or not config.getoption("benchmark_skip", True):
+    """One thread and checked shapes, before anything is imported."""
+    if benchmarks_run(config):
         return
     os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported: set_num_threads(1) without importing it here
     from jaxtyping import install_import_hook

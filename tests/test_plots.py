@@ -11,7 +11,7 @@ from scipy import stats as reference
 
 from aebench import closed_forms
 from aebench.frame import from_documents
-from aebench.plots import FIGURES, pictures, style, with_documents
+from aebench.plots import FIGURES, file_name, groups, pictures, style, with_documents
 
 BETAS = (1.0, 0.1, 0.01)
 
@@ -49,7 +49,7 @@ def test_every_figure_draws_and_says_what_it_shows(name):
     assert len(found) >= 2
     assert len({d.name for d in found}) == len(found)
     for drawing in found:
-        assert drawing.name == style.file_name(drawing.name)
+        assert drawing.name == file_name(drawing.name)
         assert drawing.caption.endswith(".")
         assert "seed" in drawing.caption
         assert drawing.alt.endswith(".")
@@ -165,7 +165,7 @@ def test_latent_takes_the_most_active_dimensions_and_draws_the_posterior():
     (circle,) = shown[0].patches
     assert (circle.get_radius(), circle.get_linestyle()) == (1, ":")
     assert len({ax.get_xlim() for ax in shown}) == 1
-    assert "seed 0" in drawing.caption
+    assert drawing.caption.startswith("Training codes on pinwheel, seed 0")
 
 
 def test_one_latent_and_unlabelled_codes_are_drawn():
@@ -280,3 +280,10 @@ def test_the_table_needs_no_matplotlib_and_the_figures_no_torch():
         "assert 'torch' not in sys.modules and 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1.0, "1"), (0.0625, "0.0625"), (10**-1.5, "0.032"), (1e-5, "1e-05"), (0.0, "0")]
+)
+def test_weights_are_written_short(value, text):
+    assert groups.number(value) == text

@@ -34,6 +34,11 @@ def test_page_says_what_was_run_what_came_out_and_how_to_make_it_again(tmp_path)
     assert "±" in text
     assert "mean ± half-width of the 95 % t interval over 3 seeds" in text
     assert str(tmp_path) not in text
+    assert "not recorded" not in text
+    drawn.store(tmp_path / "r", runs(drawn.PINWHEEL))
+    text = page(tmp_path / "r", tmp_path / "out")
+    assert "pinwheel (evaluated on the training part)" in text
+    assert "command line is not recorded" in text
 
 
 def test_every_link_leads_to_a_file_and_every_picture_has_words(tmp_path):

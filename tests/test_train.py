@@ -288,6 +288,26 @@ def test_the_best_state_is_kept_run_by_run(rates: list[float]) -> None:
     assert best.curves["loss"] == pytest.approx(last.curves["loss"])
 
 
+@PACKS
+def test_getting_better_again_is_not_yet_being_best(seeds: list[int]) -> None:
+    """w rises through 3, where validation has its optimum, turns at half-time, and comes halfway back."""
+
+    def aimed(net: Any, x: Tensor, noise: Any, hp: Hyper) -> dict[str, Tensor]:
+        return {"loss": 0.5 * (net.w - hp.a * x).square().sum(1)}
+
+    aim = Schedule(((0.0, 10.0), (0.5, 3.6)), "step")
+    settings = [Setting(seed, {"a": aim}, Descent(0.004)) for seed in seeds]
+    result = run(toy(aimed), settings, constant(1.0), constant(3 / 3.6), steps=320, keep="best_validation")
+    w, path = 0.0, []
+    for step in range(320):
+        w -= 0.004 * (w - at(aim, step / 320))
+        path += [w] if step % 32 == 31 else []
+    distances = [abs(w - 3) for w in path]
+    assert distances[-1] < distances[-2], "it was getting better"
+    assert distances.index(min(distances)) == 2, "and was best long before"
+    assert result.runs.state["w"].flatten().tolist() == pytest.approx([path[2]] * len(seeds), rel=1e-6)
+
+
 def test_a_run_that_diverges_keeps_its_best_state_and_says_so() -> None:
     """Its w oscillates away from 10: |w − 10| = 10 · 3ᵗ, so that no later state is better than the first point's."""
     settings = [Setting(0, descent=Descent(4.0)), Setting(1, descent=Descent(0.1))]
@@ -380,8 +400,18 @@ class Averaging(nn.Module):
 
 
 def averaged(net: Any, x: Tensor, noise: Any, hp: Hyper) -> dict[str, Tensor]:
-    assert not torch.is_grad_enabled()
     return {"mean": hp.a * net.mean + (1 - hp.a) * (net.w + x.mean()), "steps": net.steps + 1}
+
+
+def test_buffers_carry_no_gradient() -> None:
+    modes: list[bool] = []
+
+    def noted(net: Any, x: Tensor, noise: Any, hp: Hyper) -> dict[str, Tensor]:
+        modes.append(torch.is_grad_enabled())
+        return {"mean": net.w.clone()}
+
+    run(toy(pulled, Averaging, after=noted), [Setting()], constant(1.0), steps=3)
+    assert modes[-3:] == [False] * 3
 
 
 @PACKS
@@ -478,7 +508,7 @@ def test_binarisation_is_a_fresh_draw_at_each_step(seeds: list[int], dtype: torc
         for chunk in range(2):
             u = torch.rand((32, 4, 4), generator=source(f"{seed}/noise/data/binarize/{chunk}"))
             drawn = (u < torch.tensor([0, 0.2, 0.8, 1])).float()
-            assert (drawn[0] != drawn[1]).any(), "fresh at each step"
+            assert (drawn != drawn[0]).any(), "fresh at each step"
             for i, mean in enumerate(drawn.mean((0, 1)).tolist()):
                 assert curves[f"x{i}"][chunk, r] == pytest.approx(mean, abs=1e-6)
         assert curves["u"][0, r] == pytest.approx(torch.rand((32, 4), generator=source(f"{seed}/noise/u/0")).mean())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from annotated_types import Ge
 
-from aebench.device import clock
+from aebench.clock import clock
 from aebench.metrics import Metric, NoOptions, Value
 from aebench.variant import Model
 

@@ -11,6 +11,7 @@ A figure that finds nothing to draw yields nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -55,3 +56,8 @@ def with_documents(frame: DataFrame, documents: Mapping[str, Mapping[str, Any]])
     specs: list[Any] = [documents[run]["spec"] for run in frame["id"]]
     curves: list[Any] = [documents[run].get("curves") or {} for run in frame["id"]]
     return frame.assign(spec=specs, curves=curves)
+
+
+def file_name(text: str) -> str:
+    """A name as part of a file name: letters, digits, dots, dashes and underscores; others become a dash."""
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.") or "unnamed"

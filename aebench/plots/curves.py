@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 
 from aebench import stats
-from aebench.plots import Arrays, Drawing, style
+from aebench.plots import Arrays, Drawing, file_name, style
 from aebench.plots.groups import Setting, datasets, number, seeds, series
 
 PER_FIGURE = 12
@@ -27,12 +27,12 @@ def curves(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
         lines = series(rows[[bool(held.get("step")) for held in rows["curves"]]])
         for line in lines:
             if line.is_sweep:
-                name = f"curves-{style.file_name(data)}-{style.file_name(line.label)}"
+                name = f"curves-{file_name(data)}-{file_name(line.label)}"
                 yield _terms(name, f"{data}, {line.label}", list(line.settings), swept=True)
         others = [setting for line in lines if not line.is_sweep for setting in line.settings]
         for first in range(0, len(others), PER_FIGURE):
             page = f"-{1 + first // PER_FIGURE}" if len(others) > PER_FIGURE else ""
-            yield _terms(f"curves-{style.file_name(data)}{page}", data, others[first : first + PER_FIGURE], swept=False)
+            yield _terms(f"curves-{file_name(data)}{page}", data, others[first : first + PER_FIGURE], swept=False)
 
 
 @style.styled

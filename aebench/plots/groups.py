@@ -143,9 +143,15 @@ def seeds(frame: DataFrame) -> str:
     return f"mean of {number} seeds with 95 % t intervals"
 
 
+def evaluated(rows: DataFrame) -> str:
+    """Which part of a data set the runs were evaluated on, to begin a caption with."""
+    return "Training" if rows["spec"].iloc[0]["data"].get("split", {}).get("kind") == "none" else "Test"
+
+
 def number(value: float) -> str:
-    """A hyperparameter, short: 0.032, 1, 1e-05."""
-    return f"{value:.2g}"
+    """A hyperparameter, short: 1, 0.0625, 1e-05, and 0.032 for 10^-1.5."""
+    text = f"{value:.3g}"
+    return text if float(text) == value else f"{value:.2g}"
 
 
 def weight(frame: DataFrame) -> NDArray[np.float64]:

@@ -14,8 +14,8 @@ from matplotlib.patches import Circle
 from numpy.typing import NDArray
 from pandas import DataFrame
 
-from aebench.plots import Arrays, Drawing, grid, style
-from aebench.plots.groups import Panel, datasets, in_words, lowest_seeds, picture_rows
+from aebench.plots import Arrays, Drawing, file_name, grid, style
+from aebench.plots.groups import Panel, datasets, evaluated, in_words, lowest_seeds, picture_rows
 
 BUBBLES = 60
 """Posteriors drawn in a panel, of the first codes; all would hide one another."""
@@ -50,8 +50,9 @@ def latent(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
         held = ((run, arrays(run)) for _, run in lowest_seeds(rows))
         clouds = {run: _cloud(found) for run, found in held if found.get("codes") is not None}
         found = picture_rows(rows, clouds)
-        for name, shown in grid.pages(f"latent-{style.file_name(data)}", found):
-            yield _clouds(name, data, shown, clouds, int(rows["seed"].min()))
+        for name, shown in grid.pages(f"latent-{file_name(data)}", found):
+            of = f"{evaluated(rows)} codes on {data}, seed {rows['seed'].min()}"
+            yield _clouds(name, data, shown, clouds, of)
 
 
 def _cloud(held: Any) -> Cloud:
@@ -67,7 +68,7 @@ def _cloud(held: Any) -> Cloud:
 
 
 @style.styled
-def _clouds(name: str, data: str, rows: list[list[Panel]], clouds: dict[str, Cloud], seed: int) -> Drawing:
+def _clouds(name: str, data: str, rows: list[list[Panel]], clouds: dict[str, Cloud], of: str) -> Drawing:
     common = _common_reach(list(clouds.values()))
     shown = [panel for row in rows for panel in row]
     classes = np.unique(np.concatenate([cloud.y for cloud in clouds.values()])).tolist()
@@ -76,13 +77,13 @@ def _clouds(name: str, data: str, rows: list[list[Panel]], clouds: dict[str, Clo
     figure.suptitle(
         f"Latent space: {data}\nmost active latent across, second up (prior standard deviations)", fontsize=9
     )
-    if len(classes) > 1:
+    if 1 < len(classes) <= LEGEND:
         dots = [Line2D([], [], ls="", marker=m, color=c, label=f"class {k}") for k, (c, m) in looks.items()]
         style.legend_below(figure, dots, 6)
     caption = (
-        f"Test codes on {data} in the two latents of largest variance, seed {seed}"
-        f"{', coloured by class' if len(classes) > 1 else ''}. Dotted: the unit circle. Ellipses: posteriors of the "
-        f"first {BUBBLES} codes, semi-axes σ. All panels have the same axes, but those whose title says otherwise."
+        f"{of}, in the two latents of largest variance{', coloured by class' if len(classes) > 1 else ''}. Dotted: the "
+        f"unit circle. Ellipses: posteriors of the first {BUBBLES} codes, semi-axes σ. All panels have the same axes, "
+        "but those whose title says otherwise; the outermost codes may lie outside."
     )
     return Drawing(name, caption, f"Scatter of codes: {in_words(shown, lambda p: _spread(clouds[p.run]))}.", figure)
 

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pandas import DataFrame
 
-from aebench.plots import Arrays, Drawing, grid, style
-from aebench.plots.groups import Panel, datasets, in_words, lowest_seeds, picture_rows
+from aebench.plots import Arrays, Drawing, file_name, grid, style
+from aebench.plots.groups import Panel, datasets, evaluated, in_words, lowest_seeds, picture_rows
 
 Array = NDArray[Any]
 Held = Mapping[str, Array]
@@ -30,41 +30,37 @@ def reconstructions(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
     """For each data set the originals and, a row a run, what comes back; points in the plane with their way back."""
     for data, rows in datasets(frame):
         held = {run: arrays(run) for _, run in lowest_seeds(rows)}
-        seed, name = int(rows["seed"].min()), f"reconstructions-{style.file_name(data)}"
+        name, title, part = f"reconstructions-{file_name(data)}", f"Reconstructions: {data}", evaluated(rows)
+        how = f"through the mean code, seed {rows['seed'].min()}"
         images = {run: found for run, found in held.items() if is_image(found.get("x")) and "x_hat" in found}
         for page, panels in _pages(name, picture_rows(rows, images)):
             stacks = [(panel.lines, images[panel.run]["x_hat"][:EXAMPLES]) for panel in panels]
             stacks = [("original", images[panels[0].run]["x"][:EXAMPLES]), *stacks]
             alt = f"A row of originals, and below it rows of reconstructions: {in_words(panels)}."
-            caption = f"Test examples of {data} and their reconstructions through the mean code, seed {seed}."
-            yield Drawing(page, caption, alt, _mosaic(f"Reconstructions: {data}", stacks))
+            yield Drawing(
+                page, f"{part} examples of {data} and their reconstructions {how}.", alt, _mosaic(title, stacks)
+            )
         points = {run: found for run, found in held.items() if {"points", "points_hat"} <= set(found)}
         for page, panels in grid.pages(name, picture_rows(rows, points)):
-            caption = (
-                f"Test points of {data} (grey) and their reconstructions through the mean code (blue), joined by "
-                f"lines, seed {seed}; axes in units of the data."
-            )
-            yield _planes(page, f"Reconstructions: {data}", caption, panels, points, _draw_returns)
+            caption = f"{part} points of {data} (grey) joined to their reconstructions (blue) {how}; units of the data."
+            yield _planes(page, title, caption, panels, points, _draw_returns)
 
 
 def samples(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
     """For each data set decoded draws from the prior, a row or a panel a run; runs without a prior are left out."""
     for data, rows in datasets(frame):
         held = {run: arrays(run) for _, run in lowest_seeds(rows)}
-        seed, name = int(rows["seed"].min()), f"samples-{style.file_name(data)}"
+        name, title, part = f"samples-{file_name(data)}", f"Samples: {data}", evaluated(rows).lower()
+        how = f"Decoded means of draws z ~ N(0, I), seed {rows['seed'].min()}"
         images = {run: found for run, found in held.items() if is_image(found.get("samples"))}
         for page, panels in _pages(name, picture_rows(rows, images)):
             stacks = [(panel.lines, images[panel.run]["samples"][:SAMPLES]) for panel in panels]
-            caption = f"Decoded means of draws z ~ N(0, I), trained on {data}, seed {seed}."
             alt = f"Rows of sampled images: {in_words(panels)}."
-            yield Drawing(page, caption, alt, _mosaic(f"Samples: {data}", stacks))
+            yield Drawing(page, f"{how}, trained on {data}.", alt, _mosaic(title, stacks))
         points = {run: found for run, found in held.items() if found.get("samples", np.empty(0)).shape[1:] == (2,)}
         for page, panels in grid.pages(name, picture_rows(rows, points)):
-            caption = (
-                f"Decoded means of draws z ~ N(0, I) (blue) over test points of {data} (grey), seed {seed}; axes in "
-                "units of the data."
-            )
-            yield _planes(page, f"Samples: {data}", caption, panels, points, _draw_samples)
+            caption = f"{how} (blue), over {part} points of {data} (grey); units of the data."
+            yield _planes(page, title, caption, panels, points, _draw_samples)
 
 
 def is_image(stack: Array | None) -> bool:

@@ -6,7 +6,6 @@ Figures are made without pyplot; settings of matplotlib change only within `styl
 from __future__ import annotations
 
 import functools
-import re
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -121,11 +120,6 @@ def legend_below(figure: Figure, handles: Sequence[Any], columns: int) -> None:
     labels = [str(handle.get_label()) for handle in handles]
     if labels:
         figure.legend(handles, labels, loc="outside lower center", ncols=max(1, min(columns, len(labels))))
-
-
-def file_name(text: str) -> str:
-    """A name as part of a file name: letters, digits, dots and dashes, others turned into a dash."""
-    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.") or "unnamed"
 
 
 def wrap(text: str, width: int) -> str:

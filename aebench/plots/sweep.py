@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from pandas import DataFrame
 
-from aebench.plots import Arrays, Drawing, style
+from aebench.plots import Arrays, Drawing, file_name, style
 from aebench.plots.groups import Series, datasets, intervals, number, seeds, series, weight
 from aebench.plots.known import Known, known
 
@@ -36,13 +36,13 @@ def beta_sweep(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
         count = len(series(rows))
         for first in range(0, count, PER_FIGURE):
             page = f"-{1 + first // PER_FIGURE}" if count > PER_FIGURE else ""
-            yield _energies(f"beta_sweep-{style.file_name(data)}{page}", data, rows, first)
+            yield _energies(f"beta_sweep-{file_name(data)}{page}", data, rows, first)
 
 
 def rate_distortion(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
     """For each data set the latent KL against ⟨C⟩, one line a variant, KL weights written at the points."""
     for data, rows in datasets(_swept(frame)):
-        yield _rate(f"rate_distortion-{style.file_name(data)}", data, rows)
+        yield _rate(f"rate_distortion-{file_name(data)}", data, rows)
 
 
 def _swept(frame: DataFrame) -> DataFrame:

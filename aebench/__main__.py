@@ -1,0 +1,5 @@
+"""`python -m aebench`."""
+
+from aebench.cli import main
+
+main()

@@ -1,0 +1,132 @@
+"""What a training step costs: the leanest loop one would write, one run, a pack. Ratios within one process.
+
+    python tests/benchmarks/training.py [--out FILE]
+
+prints, and writes as JSON, each ratio as a median of interleaved pairs with its quartiles, and the gain of packing by
+width, from which the cut-off in `aebench/work.py` follows. Absolute times are of the machine named in the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from aebench.device import cores, made
+from aebench.feed import Examples
+from aebench.networks import MLP, Conv
+from aebench.optim import Descent
+from aebench.plugins import resolve
+from aebench.train import Budget, Setting, train
+from aebench.variant import Network
+from aebench.variants import VARIANTS
+
+BATCH = 128
+
+
+def points(n: int = 4096) -> Tensor:
+    """Data of the 2-64-64-8 network."""
+    return torch.randn(n, 2, generator=torch.Generator().manual_seed(0))
+
+
+def images(n: int = 4096) -> Tensor:
+    """Data of the size of MNIST."""
+    return torch.rand(n, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+
+
+def lean(x: Tensor, network: Network, latent: int, steps: int) -> float:
+    """Seconds of a VAE's plain loop: tensor in memory, index by permutation, fused Adam."""
+    torch.manual_seed(0)
+    encoder, decoder = network.encoder(tuple(x.shape[1:]), 2 * latent), network.decoder(latent, tuple(x.shape[1:]))
+    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3, fused=True)
+    step, begin = 0, time.perf_counter()
+    while step < steps:
+        order = torch.randperm(len(x))
+        for i in range(0, len(x) - BATCH + 1, BATCH):
+            batch = x[order[i : i + BATCH]]
+            mu, logvar = encoder(batch).chunk(2, -1)
+            x_hat = decoder(mu + (0.5 * logvar).exp() * torch.randn_like(mu))
+            kl = 0.5 * (mu.square() + logvar.exp() - logvar - 1).sum(1)
+            loss = ((batch - x_hat).square().flatten(1).sum(1) + kl).mean()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            step += 1
+            if step == steps:
+                break
+    return time.perf_counter() - begin
+
+
+def ours(x: Tensor, network: Network, latent: int, steps: int, runs: int = 1, seeds: int = 5) -> float:
+    """Seconds of aebench's loop over the same network, data, batch and optimiser, for so many runs at once."""
+    vae = resolve(VARIANTS, "variants", "vae")
+    settings = [Setting(i % seeds, {"beta": 1.0 / (i + 1)}, Descent(lr=1e-3)) for i in range(runs)]
+    trained = train(vae, network, vae.sizes(latent=latent), settings, Budget(steps, BATCH), Examples(x))
+    return trained.seconds["train"]
+
+
+def ratio(a: Callable[[], float], b: Callable[[], float], pairs: int) -> dict[str, float]:
+    """Median and quartiles of a/b over interleaved pairs, after one warm-up of each."""
+    a(), b()
+    ratios = [a() / b() if i % 2 else 1 / (b() / a()) for i in range(pairs)]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    return {"median": middle, "lower_quartile": low, "upper_quartile": high, "pairs": pairs}
+
+
+def small(pairs: int) -> dict[str, dict[str, float]]:
+    """The 2-64-64-8 network against the lean loop, all with one thread."""
+    torch.set_num_threads(1)
+    x, net = points(), MLP((64, 64))
+    base = lambda: lean(x, net, 8, 300)  # noqa: E731
+    return {f"{runs} runs / lean": ratio(lambda r=runs: ours(x, net, 8, 300, r), base, pairs) for runs in (1, 8, 35)}
+
+
+def gain(pairs: int) -> dict[str, dict[str, float]]:
+    """Four runs one after another over four packed, by network: above 1 packing pays.
+
+    A pack has one thread, as small nets have; single runs of wide nets have all cores, as in use.
+    """
+    found: dict[str, dict[str, float]] = {}
+    networks = {f"mlp 784-{w}-{w}": (MLP((w, w)), images()) for w in (8, 16, 32, 64, 128, 256)}
+    networks |= {f"mlp 2-{w}-{w}": (MLP((w, w)), points()) for w in (32, 64, 128, 256)}
+    networks["conv 28x28-8-16"] = (Conv((8, 16)), images(1024))
+    for name, (network, x) in networks.items():
+        vae = resolve(VARIANTS, "variants", "vae")
+        net = vae.build(tuple(x.shape[1:]), network, vae.sizes(latent=8))
+
+        def alone(x: Tensor = x, network: Network = network) -> float:
+            torch.set_num_threads(cores())
+            return sum(ours(x, network, 8, 32) for _ in range(4))
+
+        def packed(x: Tensor = x, network: Network = network) -> float:
+            torch.set_num_threads(1)
+            return ours(x, network, 8, 32, runs=4)
+
+        found[name] = {"parameters": sum(p.numel() for p in net.parameters()), **ratio(alone, packed, pairs)}
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--pairs", type=int, default=11)
+    arguments = parser.parse_args()
+    found = {
+        "made": made(torch.device("cpu"), "fp32"),
+        "training step": small(arguments.pairs),
+        "gain of packing": gain(max(arguments.pairs // 2, 3)),
+    }
+    text = json.dumps(found, indent=1)
+    if arguments.out:
+        arguments.out.write_text(text + "\n")
+    print(text)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
