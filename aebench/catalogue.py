@@ -103,10 +103,11 @@ def fields(record: type[Any]) -> list[str]:
 def spelled(hint: Any) -> str:
     """A type as one would write it, with its range: `float ≥ 0`."""
     if hasattr(hint, "__metadata__"):
-        signs = {"Ge": "≥", "Gt": ">", "Le": "≤", "Lt": "<", "MinLen": "of length ≥"}
-        bounds = [f"{signs.get(type(m).__name__, '')} {next(iter(asdict(m).values()))}" for m in hint.__metadata__]
+        signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "of length ≥"}
+        limits = [(name, value) for bound in hint.__metadata__ for name, value in asdict(bound).items()]
+        bounds = [f"{signs.get(name, name)} {value}" for name, value in limits]
         return " ".join([spelled(hint.__origin__), *bounds])
-    arguments = getattr(hint, "__args__", ())
+    arguments: tuple[Any, ...] = getattr(hint, "__args__", ())
     if getattr(hint, "__origin__", None) is tuple:
         return f"list of ({spelled(arguments[0])})"
     if str(hint).startswith("typing.Literal"):

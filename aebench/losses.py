@@ -57,9 +57,7 @@ def kl_standard_normal(mu: Codes, logvar: Codes) -> PerExample:
     return energy(mu) + relative_entropy(logvar)
 
 
-def reparameterise(
-    mu: Codes, logvar: Codes, xi: Codes
-) -> Codes:
+def reparameterise(mu: Codes, logvar: Codes, xi: Codes) -> Codes:
     """z = μ + σ ⊙ ξ, ξ ~ N(0, I). Kingma and Welling (2014), section 2.4."""
     return mu + (0.5 * logvar).exp() * xi
 

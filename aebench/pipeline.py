@@ -185,6 +185,7 @@ def manifest(suite: Suite) -> dict[str, Any]:
         "figures": list(suite.figures),
         "metrics": [metric.name for metric, _ in suite.metrics],
         "ids": [run.id for run in suite.runs],
+        "arguments": list(suite.arguments),
         "text": suite.text,
     }
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from aebench import data, packing
-from aebench.data import Dataset, Part
 from aebench.clock import clock
+from aebench.data import Dataset, Part
 from aebench.device import PeakMemory, choose, cores, made
 from aebench.errors import InputError
 from aebench.feed import Examples, Feed

@@ -19,7 +19,8 @@ CHECKED = ["aebench.losses"]
 
 def benchmarks_run(config: pytest.Config) -> bool:
     """Whether this session runs benchmarks, which time the package as users have it."""
-    return config.getoption("benchmark_only", False) or not config.getoption("benchmark_skip", True)
+    named = any("benchmarks" in Path(argument).parts for argument in config.args)
+    return named or config.getoption("benchmark_only", False)
 
 
 def pytest_configure(config: pytest.Config) -> None:

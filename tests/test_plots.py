@@ -10,8 +10,8 @@ import pytest
 from scipy import stats as reference
 
 from aebench import closed_forms
-from aebench.frame import from_documents
 from aebench.plots import FIGURES, file_name, groups, pictures, style, with_documents
+from aebench.store.frame import from_documents
 
 BETAS = (1.0, 0.1, 0.01)
 

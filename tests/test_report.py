@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from aebench.errors import InputError
-from aebench.markdown import code, escape, table
 from aebench.reporting import report
+from aebench.reporting.markdown import code, escape, table
 
 FIGURES = ["beta_sweep", "curves"]
 
@@ -30,7 +30,8 @@ def test_page_says_what_was_run_what_came_out_and_how_to_make_it_again(tmp_path)
                  "cpu, fp32, 2 threads", "0.1.0, commit 0123abc", "2.15.0, 3.11.7", "None: every run ended well.",
                  "aebench run sweep.yaml --set train.steps=300\n", "```yaml\na: 1\n```"):  # fmt: skip
         assert said in text
-    assert "sse [squared units of the data per example] ↓" in text
+    assert " sse ↓ |" in text
+    assert "sse: squared units of the data per example" in text
     assert "±" in text
     assert "mean ± half-width of the 95 % t interval over 3 seeds" in text
     assert str(tmp_path) not in text

@@ -11,10 +11,9 @@ import pandas as pd
 import pytest
 from synthetic import METRICS, document
 
-from aebench import atomic
-from aebench.documents import NewerError
 from aebench.errors import InputError
-from aebench.store import Store, load
+from aebench.store import Store, atomic, load
+from aebench.store.documents import NewerError
 
 ARRAYS = {"x": np.linspace(0, 1, 20, dtype=np.float32).reshape(2, 10), "labels": np.arange(4)}
 WEIGHTS = {"encoder.0.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "step": np.array(3, dtype=np.int64)}
@@ -392,7 +391,7 @@ def test_settings_of_different_variants_stand_side_by_side(tmp_path):
     ]
     published(tmp_path, runs, [run["id"] for run in runs])
     frame = load(tmp_path)
-    assert frame["beta"].tolist()[1:3] == [json.dumps(schedule), 0.0]
+    assert frame["beta"].tolist()[1:3] == ["0→4@0.25 linear", 0.0]
     assert frame["notes_beta"].tolist()[2] == float("inf")
     assert frame["kl_weight"].isna().tolist() == [True, True, False, True]
     assert frame["hyper.seed"].dropna().tolist() == [1.0]
@@ -476,7 +475,7 @@ def test_two_thousand_runs(tmp_path):
     ("module", "absent"),
     [
         ("store", ["torch", "matplotlib", "scipy", "pandas"]),
-        ("frame", ["torch", "matplotlib", "scipy"]),
+        ("store.frame", ["torch", "matplotlib", "scipy"]),
         ("stats", ["torch", "matplotlib", "pandas"]),
         ("tables", ["torch", "matplotlib", "scipy.stats"]),
     ],

@@ -98,7 +98,7 @@ def test_linear_autoencoder_is_pca_of_mnist(published):
     λ₁₀/λ₁₁ is 1.117: the last direction turns slowest.
     """
     train_images, test_images = oracles.mnist_images(published)
-    spectrum = pca(train_images)
+    spectrum = oracles.mnist_spectrum(published)
     mean = spectrum.mean.astype(np.float32)
     x, test = (images.reshape(-1, 784) / np.float32(255) - mean for images in (train_images, test_images))
     runs = fit("linear_ae", x, 10, [{}], lr=1e-2, steps=1500, batch=500)
@@ -125,8 +125,8 @@ def sweep(x: np.ndarray, latent: int, weights: list[float], lr: float, steps: in
     )
 
 
-GAUSSIAN_WEIGHTS = [0.1, 0.3, 1.0, 1.6, 2.4, 6.0, 7.2, 8.8]
-"""c' = b/2 below, between and above the eigenvalues 4, 1 and .25, and 10 % on either side of the largest."""
+GAUSSIAN_WEIGHTS = [0.1, 0.3, 1.0, 1.6, 2.4, 6.0, 6.8, 9.2]
+"""c' = b/2 below, between and above the eigenvalues 4, 1 and .25, and 15 % on either side of the largest."""
 DIGITS_WEIGHTS = [0.05, 0.25, 0.65, 1.6]
 """c' in the widest gaps of the spectrum: 12 (all), 10, 4 and no active units."""
 
@@ -158,19 +158,20 @@ def vars_of(s: SimpleNamespace) -> dict[str, Any]:
 
 @ALL
 def test_loss_reaches_the_optimum_and_no_less(case):
-    """SSE + b·KL: within 1e-3 above the minimum over all linear VAEs."""
+    """SSE + b·KL: within 3e-4 (digits: 1e-3) above the minimum over all linear VAEs."""
     excess = case.exact.loss(case.b) / case.truth.loss(case.b) - 1
-    assert -1e-5 < excess < 1e-3
+    assert -1e-5 < excess < (3e-4 if len(case.lam) == 3 else 1e-3)
 
 
 @ALL
 @pytest.mark.parametrize("term", ["C", "U", "S", "V", "kl", "sse"])
 def test_energies_are_those_of_probabilistic_pca(case, term):
-    """Each term within 1 %, or .015 nats (squared units) where it is nearly 0.
+    """Each term within 1 %, or .006 nats (V .015) where it is nearly 0.
 
     The loss is flat at its minimum: an excess of 1e-4 moves a term by about its root, a percent.
     """
-    assert getattr(case.exact, term) == pytest.approx(getattr(case.truth, term), rel=0.01, abs=0.015)
+    near_zero = 0.015 if term == "V" else 0.006
+    assert getattr(case.exact, term) == pytest.approx(getattr(case.truth, term), rel=0.01, abs=near_zero)
 
 
 @ALL
@@ -235,28 +236,28 @@ def gain(runs: Runs, run: int, x: np.ndarray, sigma: float) -> float:
 
 @pytest.mark.parametrize("latent", [2, 3])
 def test_linear_denoiser_of_gaussian_data_is_the_wiener_filter(gaussian, latent):
-    """σ² = .1, .5, 1: the error within .3 % above its minimum, the gain within .2 dB of sampling."""
+    """σ² = .1, .5, 1: the error within 3e-4 above its minimum, the gain within .1 dB of sampling."""
     sigmas = [math.sqrt(s2) for s2 in (0.1, 0.5, 1.0)]
     assert wiener(GAUSSIAN, sigmas[1]) == pytest.approx((0.94444, 2.009), abs=2e-4)
     assert wiener(GAUSSIAN, sigmas[1], rank=2)[0] == pytest.approx(2 / 4.5 + 0.5 / 1.5 + 0.25)
     runs = fit("denoising_ae", gaussian, latent, [{"sigma": s} for s in sigmas], lr=3e-2, steps=1500, batch=2048)
     for run, sigma in enumerate(sigmas):
         error, decibel = wiener(GAUSSIAN, sigma, rank=latent)
-        assert -1e-5 < bishop(runs.model(run).net, gaussian, sigma) / error - 1 < 3e-3
-        assert gain(runs, run, gaussian, sigma) == pytest.approx(decibel, abs=0.2)
+        assert -1e-5 < bishop(runs.model(run).net, gaussian, sigma) / error - 1 < 3e-4
+        assert gain(runs, run, gaussian, sigma) == pytest.approx(decibel, abs=0.1)
         weights = parameters(runs, run)
         W = weights["decoder.0.weight"] @ weights["encoder.1.weight"]
         kept = np.where(np.arange(3) < latent, GAUSSIAN / (GAUSSIAN + sigma**2), 0)
-        np.testing.assert_allclose(W, np.diag(kept), atol=0.03)
+        np.testing.assert_allclose(W, np.diag(kept), atol=0.015)
         if latent == 3 and run == 1:
-            assert ((W - np.eye(3)) ** 2).sum() == pytest.approx(0.56790, rel=0.05)
+            assert ((W - np.eye(3)) ** 2).sum() == pytest.approx(0.56790, rel=0.01)
 
 
 def test_linear_denoiser_of_the_digits_is_the_wiener_filter(centred):
-    """Rank 10: the error within .5 % above its minimum, the gain within .08 dB of sampling."""
+    """Rank 10: the error within 2e-3 above its minimum, the gain within .08 dB of sampling."""
     lam, sigmas = pca(centred).values, [0.1, 0.25, 0.5, 1.0]
-    runs = fit("denoising_ae", centred, 10, [{"sigma": s} for s in sigmas], lr=2e-2, steps=2000, batch=600)
+    runs = fit("denoising_ae", centred, 10, [{"sigma": s} for s in sigmas], lr=3e-2, steps=1500, batch=600)
     for run, sigma in enumerate(sigmas):
         error, decibel = wiener(lam, sigma, rank=10)
-        assert -1e-5 < bishop(runs.model(run).net, centred, sigma) / error - 1 < 5e-3
+        assert -1e-5 < bishop(runs.model(run).net, centred, sigma) / error - 1 < 2e-3
         assert gain(runs, run, centred, sigma) == pytest.approx(decibel, abs=0.08)

@@ -107,15 +107,17 @@ def encode(runs: Runs, part: Examples) -> list[dict[str, Tensor]]:
     return [{name: value[run] for name, value in whole.items()} for run in range(len(runs.seeds))]
 
 
-SHOWN, SCATTERED, SAMPLES = 10, 1000, 16
-"""Reconstructions of images, codes (and points of 2-D data), and prior samples that are kept for figures."""
+SHOWN, SAMPLES = 10, 16
+"""Reconstructions and prior samples of images that are kept for figures."""
+SCATTERED, SCATTERED_SAMPLES = 1000, 250
+"""Codes, points of 2-D data, and prior samples of 2-D data that are kept for figures."""
 
 
 @torch.no_grad()
 def arrays(runs: Runs, part: Examples, labels: np.ndarray | None) -> list[dict[str, np.ndarray]]:
     """What figures need of each run: first examples and their reconstructions, codes, labels, prior samples."""
     plane = part.x.shape[1:] == (2,)
-    shown = SCATTERED if plane else SHOWN
+    shown, samples = (SCATTERED, SCATTERED_SAMPLES) if plane else (SHOWN, SAMPLES)
     x, x_hat = ("points", "points_hat") if plane else ("x", "x_hat")
 
     def drawn(model: Model, x_: Tensor, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -125,14 +127,14 @@ def arrays(runs: Runs, part: Examples, labels: np.ndarray | None) -> list[dict[s
     def head(n: int) -> Examples:
         return Examples(part.x[:n], part.binarize)
 
-    prior = lambda m: {"prior": Normal((SAMPLES, runs.latent))}  # noqa: E731
+    prior = lambda m: {"prior": Normal((samples, runs.latent))}  # noqa: E731
     parts = [runs.each(drawn, batch) for batch in blocks(head(shown), prior, "figures", runs.seeds, runs.dtype)]
     images = {name: torch.cat([p[name] for p in parts], 1) for name in parts[0]}
     results: list[dict[str, np.ndarray]] = []
     for run, code in enumerate(encode(runs, head(SCATTERED))):
         kept = {name: value[run] for name, value in images.items()} | {"codes": code["h"]}
         if "samples" in kept:
-            kept["samples"] = kept["samples"][:SAMPLES]
+            kept["samples"] = kept["samples"][:samples]
         if "logvar" in code:
             kept["codes_sd"] = (0.5 * code["logvar"]).exp()
         results.append({name: value.float().cpu().numpy() for name, value in kept.items()})

@@ -19,7 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from aebench import atomic
+from aebench.store import atomic
 
 P = ParamSpec("P")
 T = TypeVar("T")

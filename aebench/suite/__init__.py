@@ -51,6 +51,8 @@ class Suite:
     figures: tuple[str, ...]
     keep_weights: bool
     runs: tuple[Run, ...]
+    arguments: tuple[str, ...] = ()
+    """What changed it, as words of the command line."""
 
 
 def read(
@@ -94,11 +96,17 @@ def parse(
             figures=_figures(keys.get("figures")),
             keep_weights=checked(keys["keep_weights"], bool) if "keep_weights" in keys else True,
             runs=_runs(entries, merge=smoke or seeds is not None),
+            arguments=_arguments(overrides, seeds, smoke),
         )
     except InputError:
         raise
     except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, NameError) as error:
         raise one_line(f"{label}: cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _arguments(overrides: Mapping[str, str], seeds: int | None, smoke: bool) -> tuple[str, ...]:
+    words = [word for key, value in overrides.items() for word in ("--set", f"{key}={value}")]
+    return (*words, *(["--seeds", str(seeds)] if seeds is not None else []), *(["--smoke"] if smoke else []))
 
 
 def packs(runs: Iterable[Run]) -> list[list[Run]]:

@@ -56,7 +56,9 @@ def test_pack(benchmark, runs):
 
 
 @pytest.mark.benchmark(group="start-up")
-@pytest.mark.parametrize("command", [["--help"], ["list"], ["explain", "vae"], ["validate", "beta_sweep"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [["--help"], ["list"], ["explain", "vae"], ["validate", "beta_sweep"]], ids=" ".join
+)
 def test_command(benchmark, command):
     benchmark(subprocess.run, [sys.executable, "-m", "aebench", *command], check=True, capture_output=True)
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from aebench import atomic, documents
-from aebench.atomic import reason
-from aebench.documents import Document, NewerError
 from aebench.errors import InputError
+from aebench.store import atomic, documents
+from aebench.store.atomic import reason
+from aebench.store.documents import Document, NewerError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,7 +159,7 @@ def load(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, all
     not name are left out. A failed run is a row whose metrics are NaN. `attrs["values"]` says the unit and the
     better direction of each number, `attrs["problems"]` has a line for each document that could not be used.
     """
-    from aebench.frame import from_documents
+    from aebench.store.frame import from_documents
 
     paths = [Path(p) for p in ([path] if isinstance(path, str | os.PathLike) else path)]
     stores = [store for p in paths for store in _stores(p)]

@@ -6,16 +6,17 @@ Exit codes: 0 done; 1 some runs failed; 2 bad usage or input; 130 interrupted.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from aebench import __version__
+from aebench.cli.printing import err, grid, out, show, show_estimate
 from aebench.errors import InputError
 
 app = typer.Typer(
@@ -24,7 +25,6 @@ app = typer.Typer(
 )  # fmt: skip
 data_app = typer.Typer(no_args_is_help=True, help="Where the data sets are, and how to get them.")
 app.add_typer(data_app, name="data")
-out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
 SuiteArgument = Annotated[str, typer.Argument(metavar="SUITE", help="a YAML file, or the name of a shipped suite")]
 Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="a folder of results, such as results/quickstart")]
@@ -50,11 +50,22 @@ class Format(StrEnum):
 
 def main() -> None:
     """Entry point: an InputError is one line and exit code 2."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch loads: threads that wait must not spin
     try:
         app()
     except InputError as error:
         err.print(Text(f"error: {error}", style="red"), soft_wrap=True)
         sys.exit(2)
+
+
+def _pairs(overrides: list[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise InputError(f"--set {text}: write KEY=VALUE, such as train.steps=500")
+        pairs[key] = value
+    return pairs
 
 
 def _version(wanted: bool) -> None:
@@ -94,7 +105,7 @@ def run(
     wanted = read(suite, overrides=_pairs(overrides), seeds=seeds, smoke=smoke, allow_code=allow_code)
     todo = pipeline.plan(wanted, out_dir, retry_failed=retry_failed, retrain=retrain, allow_code=allow_code)
     if dry_run:
-        _estimate(todo, device, allow_code, as_json)
+        show_estimate(todo, device, allow_code, as_json)
         return
     try:
         done = pipeline.execute(
@@ -108,55 +119,9 @@ def run(
             soft_wrap=True, markup=False,
         )  # fmt: skip
         raise typer.Exit(130) from None
-    _show(done, as_json)
+    show(done, as_json)
     if done.failed:
         raise typer.Exit(1)
-
-
-def _show(done: Any, as_json: bool) -> None:
-    """The table, and what was done."""
-    folder = done.plan.store.folder
-    if as_json:
-        failed = [{"id": d["id"], "status": d["status"], "error": d["error"]["message"]} for d in done.failed]
-        summary = {"results": str(folder), "report": done.report and str(done.report), "trained": done.trained}
-        print(json.dumps(summary | {"measured": done.measured, "failed": failed, "notes": done.notes}))  # noqa: T201
-        return
-    from aebench import tables
-    from aebench.store import load
-
-    frame = load(folder)
-    tables.to_terminal(tables.summary(frame), out)
-    for problem in [*frame.attrs.get("problems", []), *done.notes]:
-        err.print(problem, markup=False, soft_wrap=True)
-    for document in done.failed:
-        spec = document["spec"]
-        which = f"{spec['variant']} on {spec['data']['name']}, seed {spec['seed']} ({document['id']})"
-        err.print(f"{document['status']}: {which}: {document['error']['message']}", markup=False, soft_wrap=True)
-    total, again = len(frame), done.trained + done.measured
-    new = f"{done.trained} trained, {done.measured} measured again" if again else "nothing left to do"
-    err.print(f"{total} runs: {new}, {len(done.failed)} failed", markup=False)
-    out.print(f"results: {folder}", markup=False, soft_wrap=True)
-    if done.report:
-        out.print(f"report:  {done.report}", markup=False, soft_wrap=True)
-
-
-def _estimate(todo: Any, device: str, allow_code: bool, as_json: bool) -> None:
-    """What training would take, from a few steps of each pack."""
-    from aebench.work import estimate
-
-    rows = estimate(todo, device, allow_code)
-    seconds, peak = sum(row["seconds"] for row in rows), max((row["bytes"] or 0 for row in rows), default=0)
-    if as_json:
-        print(json.dumps({"packs": rows, "seconds": seconds, "bytes": peak}))  # noqa: T201
-        return
-    table = _table("pack", "runs", "mode", "parameters a run", "training s", "peak memory MiB")
-    for row in rows:
-        cells = (row["mode"], f"{row['parameters']:,}", f"{row['seconds']:.1f}", f"{(row['bytes'] or 0) / 2**20:.0f}")
-        table.add_row(row["label"], str(row["runs"]), *cells)
-    out.print(table)
-    finished, stale = len(todo.documents), len(todo.stale)
-    out.print(f"{len(todo.suite.runs)} runs: {finished} finished, {stale} to measure again", markup=False)
-    out.print(f"about {seconds:.0f} s of training on this machine, from 16 steps of each pack; evaluation comes on top")
 
 
 @app.command()
@@ -172,7 +137,7 @@ def validate(
 
     wanted = read(suite, overrides=_pairs(overrides), seeds=seeds, allow_code=allow_code)
     groups = packs(wanted.runs)
-    table = _table("pack", "runs", "seeds")
+    table = grid("pack", "runs", "seeds")
     for pack in groups:
         table.add_row(label(pack), str(len(pack)), str(len({run.spec["seed"] for run in pack})))
     out.print(table)
@@ -220,7 +185,7 @@ def list_(
         print(json.dumps(found))  # noqa: T201
         return
     for kind, lines in found.items():
-        table = _table(kind, "")
+        table = grid(kind, "")
         for name, line in lines.items():
             table.add_row(name, line)
         out.print(table)
@@ -294,10 +259,10 @@ def doctor(as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(facts))  # noqa: T201
         return
-    grid = _table("", "")
+    table = grid("", "")
     for name, value in facts.items():
-        grid.add_row(name, str(value))
-    out.print(grid)
+        table.add_row(name, str(value))
+    out.print(table)
 
 
 @data_app.command("list")
@@ -305,7 +270,7 @@ def data_list() -> None:
     """Every data set, its shape and sizes, and whether it is at hand."""
     from aebench.data import listing
 
-    table = _table("data", "event", "train", "validation", "test", "at hand", "")
+    table = grid("data", "event", "train", "validation", "test", "at hand", "")
     for row in listing():
         shape = "×".join(map(str, row.event_shape)) if row.event_shape else "?"
         sizes = [f"{n:,}" for n in row.sizes] if row.sizes else ["?"] * 3
@@ -332,23 +297,3 @@ def data_fetch(name: Annotated[str, typer.Argument(help="a data set")]) -> None:
 
     for path in fetch(name):
         out.print(path, markup=False, soft_wrap=True)
-
-
-def _pairs(overrides: list[str]) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise InputError(f"--set {text}: write KEY=VALUE, such as train.steps=500")
-        pairs[key] = value
-    return pairs
-
-
-def _table(*heads: str) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", show_header=any(heads))
-    for i, head in enumerate(heads):
-        grid.add_column(head, no_wrap=i == 0, justify="right" if head in {"runs", "seeds"} else "left")
-    return grid

@@ -6,13 +6,13 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from aebench.markdown import code, escape, folded, table
-from aebench.numbers import format_settings
+from aebench.reporting.markdown import code, escape, folded, table
+from aebench.tables.numbers import format_settings
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from aebench.documents import Document
+    from aebench.store.documents import Document
 
 STAGES = ("data", "compile", "train", "evaluate")
 """What the seconds of a run are spent on."""

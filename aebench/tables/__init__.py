@@ -10,8 +10,8 @@ import pandas as pd
 
 from aebench import stats
 from aebench.errors import InputError, unknown
-from aebench.numbers import MISSING, format_interval, format_number, format_settings
-from aebench.render import STATISTICS, cells, render, to_terminal
+from aebench.tables.numbers import MISSING, format_interval, format_number, format_settings
+from aebench.tables.render import STATISTICS, cells, render, to_terminal
 
 __all__ = ["format_interval", "format_number", "pivot", "render", "settings", "summary", "to_terminal"]
 

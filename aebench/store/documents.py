@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from aebench.atomic import reason
 from aebench.errors import InputError
+from aebench.store.atomic import reason
 
 SCHEMA = 1
 STATUSES = ("ok", "diverged", "out_of_memory", "failed", "interrupted")

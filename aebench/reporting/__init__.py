@@ -12,22 +12,25 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aebench import account, atomic, plots, plugins, tables
+from aebench import plots, plugins, tables
 from aebench.errors import InputError
-from aebench.frame import from_documents
-from aebench.markdown import escape, folded, picture
-from aebench.store import Store
+from aebench.reporting import account
+from aebench.reporting.markdown import escape, folded, picture
+from aebench.store import Store, atomic
+from aebench.store.frame import from_documents
 
 if TYPE_CHECKING:
     import os
 
     from pandas import DataFrame
 
-    from aebench.documents import Document
+    from aebench.store.documents import Document
 
 PAGE = "report.md"
-ASIDE = re.compile(r"mse|[USV]|parameters|flops_.*|(en|de)code_.*|train_.*|peak_bytes")
+ASIDE = re.compile(r"mse|[USV]|l0_fraction|denoising_gain_db_(?!0\.25).*|parameters|flops_.*|(en|de)code_.*")
 """Values that stand in the second table of a data set: what follows from others, sizes and speeds."""
+SHARED = ("train_seconds", "train_examples_per_s", "peak_bytes")
+"""What runs have in common that trained together: a spread over them would mean nothing. The cost table has it."""
 
 
 def report(results: str | os.PathLike[str], out: str | os.PathLike[str], *, allow_code: bool = False) -> Path:
@@ -83,7 +86,7 @@ def _results(frame: DataFrame, folder: Path, files: list[str]) -> list[str]:
     links = [_csv(tables.render(frame, "csv"), "runs", "every run", folder, files)]
     for data in dict.fromkeys(frame["data"]):
         rows = frame[frame["data"] == data]
-        measured = [name for name in frame.attrs["values"] if rows[name].notna().any()]
+        measured = [name for name in frame.attrs["values"] if rows[name].notna().any() and name not in SHARED]
         parts.append(f"### {escape(data)}\n")
         if not measured:
             parts.append("No run has ended well.\n")

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import pandas as pd
 
-from aebench.documents import plain
 from aebench.errors import InputError, unknown
-from aebench.numbers import MISSING, format_interval, format_number, format_settings
+from aebench.store.documents import plain
+from aebench.tables.numbers import MISSING, format_interval, format_number, format_settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -205,14 +205,16 @@ def _readable(table: pd.DataFrame, fmt: str) -> str:
     from tabulate import tabulate
 
     columns = _columns(table)
-    heads = [f"{c.name}{f' [{c.unit}]' if c.unit else ''} {c.arrow}".rstrip() for c in columns]
+    below = [c for c in columns if c.unit and fmt == "md"]  # a page is narrower than units are long
+    units = {c.name: f" [{c.unit}]" for c in columns if c.unit and fmt != "md"}
+    heads = [f"{c.name}{units.get(c.name, '')} {c.arrow}".rstrip() for c in columns]
     rows = [list(row) for row in zip(*(c.texts for c in columns), strict=True)]
     if fmt == "md":
         heads, rows = [_escaped(head) for head in heads], [[_escaped(text) for text in row] for row in rows]
     style = {"md": "pipe", "latex": "latex_booktabs", "text": "simple"}[fmt]
     align = ["right" if c.number else "left" for c in columns]
     body = tabulate(rows, heads, tablefmt=style, disable_numparse=True, colalign=align if rows else None)
-    notes = _notes(table, [])
+    notes = _notes(table, below)
     if fmt == "latex":
         for character, command in _LATEX.items():
             body = body.replace(character, command)

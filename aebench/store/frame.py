@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from aebench.documents import Document
+from aebench.store.documents import Document
 
 Columns = dict[str, list[Any]]
 
@@ -151,8 +151,16 @@ def _unequal(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _cell(value: Any) -> Any:
-    """A schedule or another tree as its JSON text."""
+    """A schedule in short, another tree as its JSON text."""
+    if isinstance(value, dict) and set(value) == {"points", "kind"}:
+        return _schedule(value)
     return _json(value) if isinstance(value, dict | list) else value
+
+
+def _schedule(value: Mapping[str, Any]) -> str:
+    """`0.001→0.0001@0.8 step`: each value with the fraction of training at which it holds, 0 left out."""
+    points = [f"{v:.12g}" + (f"@{f:.12g}" if f else "") for f, v in value["points"]]
+    return f"{'→'.join(points)} {value['kind']}"
 
 
 def _json(value: Any) -> str:

@@ -1,0 +1,67 @@
+"""What commands print: results to stdout, words about them to stderr."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+
+out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+
+
+def show(done: Any, as_json: bool) -> None:
+    """The table, and what was done."""
+    folder = done.plan.store.folder
+    if as_json:
+        failed = [{"id": d["id"], "status": d["status"], "error": d["error"]["message"]} for d in done.failed]
+        summary = {"results": str(folder), "report": done.report and str(done.report), "trained": done.trained}
+        print(json.dumps(summary | {"measured": done.measured, "failed": failed, "notes": done.notes}))  # noqa: T201
+        return
+    from aebench import tables
+    from aebench.store import load
+
+    frame = load(folder)
+    tables.to_terminal(tables.summary(frame), out)
+    for problem in [*frame.attrs.get("problems", []), *done.notes]:
+        err.print(problem, markup=False, soft_wrap=True)
+    for document in done.failed:
+        spec = document["spec"]
+        which = f"{spec['variant']} on {spec['data']['name']}, seed {spec['seed']} ({document['id']})"
+        err.print(f"{document['status']}: {which}: {document['error']['message']}", markup=False, soft_wrap=True)
+    total, again = len(frame), done.trained + done.measured
+    new = f"{done.trained} trained, {done.measured} measured again" if again else "nothing left to do"
+    err.print(f"{total} runs: {new}, {len(done.failed)} failed", markup=False)
+    out.print(f"results: {folder}", markup=False, soft_wrap=True)
+    if done.report:
+        out.print(f"report:  {done.report}", markup=False, soft_wrap=True)
+
+
+def show_estimate(todo: Any, device: str, allow_code: bool, as_json: bool) -> None:
+    """What training would take, from a few steps of each pack."""
+    from aebench.work import estimate
+
+    rows = estimate(todo, device, allow_code)
+    seconds, peak = sum(row["seconds"] for row in rows), max((row["bytes"] or 0 for row in rows), default=0)
+    if as_json:
+        print(json.dumps({"packs": rows, "seconds": seconds, "bytes": peak}))  # noqa: T201
+        return
+    table = grid("pack", "runs", "mode", "parameters a run", "training s", "peak memory MiB")
+    for row in rows:
+        cells = (row["mode"], f"{row['parameters']:,}", f"{row['seconds']:.1f}", f"{(row['bytes'] or 0) / 2**20:.0f}")
+        table.add_row(row["label"], str(row["runs"]), *cells)
+    out.print(table)
+    finished, stale = len(todo.documents), len(todo.stale)
+    out.print(f"{len(todo.suite.runs)} runs: {finished} finished, {stale} to measure again", markup=False)
+    out.print(f"about {seconds:.0f} s of training on this machine, from 16 steps of each pack; evaluation comes on top")
+
+
+def grid(*heads: str) -> Any:
+    """An empty rich table with these heads; none, where all are empty."""
+    from rich import box
+    from rich.table import Table
+
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", show_header=any(heads))
+    for i, head in enumerate(heads):
+        grid.add_column(head, no_wrap=i == 0, justify="right" if head in {"runs", "seeds"} else "left")
+    return grid
