@@ -19,7 +19,13 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "rmsprop": torch.optim.RMSprop,
     "adagrad": torch.optim.Adagrad,
 }
-_FUSED = frozenset({"adam", "adamw", "sgd", "adagrad"})
+_FUSED = {
+    "adam": ("cpu", "cuda", "mps"),
+    "adamw": ("cpu", "cuda", "mps"),
+    "sgd": ("cpu", "cuda", "mps"),
+    "adagrad": ("cpu",),
+}
+"""Where torch has a fused kernel; foreach elsewhere."""
 
 
 class Descent(NamedTuple):
@@ -58,7 +64,8 @@ class StackedOptimizer:
             {"params": views, "lr": at(d.lr, 0.0), "weight_decay": at(d.weight_decay, 0.0), **dict(d.options)}
             for views, d in zip(self.views, self.groups, strict=True)
         ]
-        fast = {"fused": True} if name in _FUSED else {"foreach": True}
+        device = self.parameters[0].device.type
+        fast = {"fused": True} if device in _FUSED.get(name, ()) else {"foreach": True}
         self.torch = OPTIMIZERS[name](groups, **fast)
         self.scheduled = any(not isinstance(d.lr, float) or not isinstance(d.weight_decay, float) for d in self.groups)
         self.clipped = any(d.clip is not None for d in self.descents)

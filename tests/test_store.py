@@ -357,7 +357,7 @@ def test_load_is_a_row_a_run_in_the_order_of_the_manifest(tmp_path):
     assert list(frame.columns) == [
         "id", "suite", "status", "variant", "data", "network", "seed", "beta", "kl_weight", "notes_beta", "latent",
         "reconstruction", "lr", "steps", "batch", *METRICS, "train_seconds", "train_examples_per_s", "peak_bytes",
-        "error",
+        "flops_train_step", "error",
     ]  # fmt: skip
     assert frame["id"].tolist() == [run["id"] for run in runs]
     assert frame["sse"].tolist() == [run["metrics"]["sse"]["value"] for run in runs]
@@ -367,7 +367,7 @@ def test_load_is_a_row_a_run_in_the_order_of_the_manifest(tmp_path):
     kinds = {"seed": "Int64", "latent": "int64", "steps": "int64", "beta": "float64", "peak_bytes": "float64"}
     assert {name: str(frame[name].dtype) for name in kinds} == kinds
     assert frame.attrs["values"]["sse"] == {"unit": "squared units of the data per example", "better": "lower"}
-    assert frame.attrs["values"]["train_seconds"]["unit"] == "s"
+    assert frame.attrs["values"]["train_seconds"]["unit"] == "s of its whole pack"
     assert frame.attrs["problems"] == []
     assert len(load(str(tmp_path), all=True)) == 5
 

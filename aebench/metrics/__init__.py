@@ -61,6 +61,6 @@ METRICS = {
     "active_units": ("aebench.metrics.latent:ACTIVE_UNITS", "latent units whose mean varies with x"),
     "sparsity": ("aebench.metrics.latent:SPARSITY", "L0 fraction and Hoyer sparsity of the code"),
     "denoising": ("aebench.metrics.reconstruction:DENOISING", "gain in dB over noisy inputs of several σ"),
-    "throughput": ("aebench.metrics.cost:THROUGHPUT", "latency and examples/s of encoding and decoding"),
-    "size": ("aebench.metrics.cost:SIZE", "parameters, and FLOPs of encoding, decoding and a training step"),
+    "throughput": ("aebench.metrics.cost:THROUGHPUT", "latency and examples/s of encoding and of decoding"),
+    "size": ("aebench.metrics.cost:SIZE", "parameters, and FLOPs of encoding and decoding"),
 }

@@ -53,8 +53,9 @@ def per_example(runs: Runs, metric: Metric, options: Any, part: Examples) -> lis
     for batch in blocks(part, noise, metric.name, runs.seeds, runs.dtype):
         values = runs.each(lambda model, x, noise: metric.fn(model, x, noise, options), batch)
         for name, value in values.items():
-            total[name] = total.get(name, 0) + value.double().sum(1)
-            square[name] = square.get(name, 0) + value.double().square().sum(1)
+            exact = value.cpu().double()  # some devices have no float64
+            total[name] = total.get(name, 0) + exact.sum(1)
+            square[name] = square.get(name, 0) + exact.square().sum(1)
     results: list[Entries] = []
     for run in range(len(runs.seeds)):
         means = {name: float(value[run]) / n for name, value in total.items()}

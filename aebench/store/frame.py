@@ -13,9 +13,10 @@ from aebench.store.documents import Document
 Columns = dict[str, list[Any]]
 
 COSTS = {
-    "train_seconds": {"unit": "s", "better": "lower"},
-    "train_examples_per_s": {"unit": "examples/s", "better": "higher"},
-    "peak_bytes": {"unit": "bytes", "better": "lower"},
+    "train_seconds": {"unit": "s of its whole pack", "better": "lower"},
+    "train_examples_per_s": {"unit": "examples/s of its whole pack", "better": "higher"},
+    "peak_bytes": {"unit": "bytes of its whole pack", "better": "lower"},
+    "flops_train_step": {"unit": "FLOPs per step of one run", "better": "lower"},
 }
 _FIRST = ("id", "suite", "status", "variant", "data", "network", "seed")
 _TRAIN = ("lr", "steps", "batch")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Text = Literal["md", "csv", "latex", "json", "text"]
 FORMATS = ("md", "csv", "latex", "json", "text", "parquet")
 STATISTICS = ("mean", "low", "high", "n")
-SHOWN = ("sse", "kl", "active_units", "psnr", "denoising_gain_db_0.25", "train_examples_per_s")
+SHOWN = ("sse", "kl", "active_units", "psnr", "denoising_gain_db_0.25")
 """What a terminal shows of a summary, the first as far as they fit."""
 WIDTH = 100
 FOLD = 24
