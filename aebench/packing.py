@@ -5,6 +5,7 @@ The state of a net is its parameters and buffers by name; the state of a pack ca
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -97,9 +98,10 @@ class Runs:
         return next(self.net.parameters()).dtype
 
     def model(self, run: int) -> Model:
-        """One run; the next call reuses the net."""
-        self.net.load_state_dict(unstack(self.state, run))
-        return self.seen(self.net)
+        """One run, with a net of its own."""
+        net = copy.deepcopy(self.net)
+        net.load_state_dict(unstack(self.state, run))
+        return self.seen(net)
 
     def seen(self, net: nn.Module) -> Model:
         """A net through the variant's eyes."""
@@ -109,7 +111,8 @@ class Runs:
         """`fn(model, x, noise)` of every run, each value `[runs, ...]`; a single run is called directly."""
         if len(self.seeds) > 1:
             return each_run(self.net, lambda net, x, noise: fn(self.seen(net), x, noise), self.state, batch)
-        return {name: value[None] for name, value in fn(self.model(0), batch.x, batch.noise).items()}
+        self.net.load_state_dict(unstack(self.state, 0))
+        return {name: value[None] for name, value in fn(self.seen(self.net), batch.x, batch.noise).items()}
 
 
 class Pack:

@@ -24,6 +24,8 @@ STATISTICS = ("mean", "low", "high", "n")
 SHOWN = ("sse", "kl", "active_units", "psnr", "denoising_gain_db_0.25")
 """What a terminal shows of a summary, the first as far as they fit."""
 WIDTH = 100
+NUMBERS = 48
+"""Columns of a terminal that settings leave to numbers, where they can."""
 FOLD = 24
 """Width at which a setting in a terminal goes on in the next line."""
 _LATEX = {"±": "$\\pm$", MISSING: "--", "↓": "$\\downarrow$", "↑": "$\\uparrow$", "∞": "$\\infty$"}
@@ -163,14 +165,32 @@ def _objects(column: pd.Series[Any]) -> list[Any]:
 def _fitting(table: pd.DataFrame, width: int) -> tuple[list[_Column], list[str]]:
     """The columns that fit a terminal, the settings first, and the names of the others."""
     columns = {c.name: c for c in _columns(table)}
-    shown = [c for c in columns.values() if c.fixed]
     others = [c for c in columns.values() if not c.fixed]
+    told = _told(table) if others else []
+    shown = [c for c in columns.values() if c.fixed]
+    while told and _width(shown) > width - NUMBERS:
+        shown = [c for c in shown if c.name != told[-1]]
+        told.pop()
     if not table.attrs.get("chosen", True):
         others = [columns[name] for name in SHOWN if name in columns] or others
     for c in others:
-        if not shown or sum(s.width + 2 for s in [*shown, c]) - 2 <= width:
+        if not shown or _width([*shown, c]) <= width:
             shown.append(c)
     return shown, [name for name, c in columns.items() if c not in shown]
+
+
+def _width(columns: list[_Column]) -> int:
+    return sum(c.width + 2 for c in columns) - 2
+
+
+def _told(table: pd.DataFrame) -> list[str]:
+    """The settings that variant and data tell: equal in all rows of one variant on one data set."""
+    rows = table.attrs.get("rows", [])
+    key = [name for name in ("variant", "data") if name in rows]
+    if table.attrs.get("kind") != "summary" or not key:
+        return []
+    counts = table.groupby(key, sort=False)[[name for name in rows if name not in key]].nunique(dropna=False)
+    return [str(name) for name in counts.columns if (counts[name] == 1).all()]
 
 
 def _wrapped(name: str, width: int) -> str:
