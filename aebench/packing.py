@@ -24,10 +24,15 @@ State = dict[str, Tensor]
 
 
 def build(variant: Variant, event_shape: Shape, network: Network, sizes: Any, seed: int) -> nn.Module:
-    """The net of one seed: built on the CPU, its weights drawn from the seed's init stream."""
-    with torch.random.fork_rng(devices=[]):
+    """The net of one seed: built in float32 on the CPU, its weights drawn from the seed's init stream."""
+    default = torch.get_default_dtype()
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.manual_seed(streams.key(seed, "init"))
-        return variant.build(event_shape, network, sizes)
+        torch.set_default_dtype(torch.float32)
+        try:
+            return variant.build(event_shape, network, sizes)
+        finally:
+            torch.set_default_dtype(default)
 
 
 def state_of(net: nn.Module) -> State:
@@ -43,6 +48,13 @@ def stack(states: Sequence[State]) -> State:
 def unstack(state: State, run: int) -> State:
     """The state of one run of a pack."""
     return {name: tensor[run] for name, tensor in state.items()}
+
+
+@torch.no_grad()
+def load(net: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Write the state of one run into a net; tied weights and unsaved buffers included."""
+    for name, tensor in state_of(net).items():
+        tensor.copy_(state[name])
 
 
 class _Call(nn.Module):
@@ -100,7 +112,7 @@ class Runs:
     def model(self, run: int) -> Model:
         """One run, with a net of its own."""
         net = copy.deepcopy(self.net)
-        net.load_state_dict(unstack(self.state, run))
+        load(net, unstack(self.state, run))
         return self.seen(net)
 
     def seen(self, net: nn.Module) -> Model:
@@ -111,7 +123,7 @@ class Runs:
         """`fn(model, x, noise)` of every run, each value `[runs, ...]`; a single run is called directly."""
         if len(self.seeds) > 1:
             return each_run(self.net, lambda net, x, noise: fn(self.seen(net), x, noise), self.state, batch)
-        self.net.load_state_dict(unstack(self.state, 0))
+        load(self.net, unstack(self.state, 0))
         return {name: value[None] for name, value in fn(self.seen(self.net), batch.x, batch.noise).items()}
 
 
@@ -167,17 +179,21 @@ def check_pure(variant: Variant, net: nn.Module, batch: Batch, hp: Any) -> None:
     """Call every loss once under vmap with two runs of one net; what is not a pure function is refused there.
 
     `hp` is that of one run. vmap rejects hidden random numbers, dropout, a Python `if` on a tensor, `.item()` and
-    running statistics.
+    writing to buffers (running statistics): buffers are the only thing that the two runs share here.
     """
     x = batch.x if batch.x_dim is None else batch.x[0]
     noise = {name: t if batch.noise_dim is None else t[0] for name, t in batch.noise.items()}
-    pair = type(hp)(*(value.expand(2) for value in hp))
+    parameters = {name: torch.stack([p.detach()] * 2) for name, p in net.named_parameters()}
+    buffers = {name: buffer.detach().clone() for name, buffer in net.named_buffers()}
+    twice = (torch.stack([x] * 2), {name: torch.stack([t] * 2) for name, t in noise.items()})
+    hp = type(hp)(*(value.expand(2) for value in hp))
+    shared = {name: 0 for name in parameters} | {name: None for name in buffers}
     functions = [mean_terms(loss) for loss in variant.losses.values()]
     if variant.after is not None:
         functions.append(variant.after)
     for fn in functions:
         try:
-            each_run(net, fn, stack([state_of(net)] * 2), Batch(x, noise, None, None), pair)
+            vmap(pure(net, fn), in_dims=(shared, 0, 0, 0))({**parameters, **buffers}, *twice, hp)
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise InputError(f"variant {variant.name!r}: its loss is not a pure function: {reason[:300]}") from error

@@ -41,7 +41,7 @@ def order(seed: int, n: int, start: int, stop: int) -> Tensor:
     import torch
 
     epochs = range(start // n, -(-stop // n))
-    whole = torch.cat([torch.randperm(n, generator=generator(seed, "order", index=epoch)) for epoch in epochs])
+    whole = torch.cat([torch.randperm(n, generator=generator(seed, "order", index=epoch), device="cpu") for epoch in epochs])
     offset = epochs.start * n
     return whole[start - offset : stop - offset]
 
@@ -53,7 +53,7 @@ def draw(spec: Normal | Uniform, count: int, source: Generator) -> Tensor:
     from aebench.variant import Normal
 
     sampler = torch.randn if isinstance(spec, Normal) else torch.rand
-    return sampler((count, *spec.shape), generator=source, device=source.device)
+    return sampler((count, *spec.shape), generator=source, device=source.device, dtype=torch.float32)
 
 
 def noise_chunk(seed: int, name: str, chunk: int, spec: Normal | Uniform, device: str = "cpu") -> Tensor:

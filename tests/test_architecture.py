@@ -34,19 +34,7 @@ PLAIN = {"errors", "variant", "schedule", "plugins", "streams.key"}
 FLOOR = ("losses", "networks", "data", "metrics", "stats")
 TORCH_FREE = ("store", "stats", "tables", "plots", "report", "reporting", "regress")
 """Never torch, and nothing that brings it in."""
-LAZY = ("suite", "plugins", "variant", "variants", "metrics", "networks", "data", "streams", "schedule", "cli", "work")
-    "suite",
-    "plugins",
-    "variant",
-    "variants",
-    "metrics",
-    "networks",
-    "data",
-    "streams",
-    "schedule",
-    "cli",
-    "pipeline",
-)
+LAZY = ("suite", "plugins", "variant", "variants", "metrics", "networks", "data", "streams", "cli", "pipeline")
 """No torch when they are imported."""
 
 
