@@ -19,13 +19,8 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "rmsprop": torch.optim.RMSprop,
     "adagrad": torch.optim.Adagrad,
 }
-_FUSED = {
-    "adam": ("cpu", "cuda", "mps"),
-    "adamw": ("cpu", "cuda", "mps"),
-    "sgd": ("cpu", "cuda", "mps"),
-    "adagrad": ("cpu",),
-}
-"""Where torch has a fused kernel; foreach elsewhere."""
+_FUSED = {"adam": ("cpu", "cuda"), "adamw": ("cpu", "cuda"), "sgd": ("cpu", "cuda"), "adagrad": ("cpu",)}
+"""Where torch has a fused kernel that is used here; foreach elsewhere."""
 
 
 class Descent(NamedTuple):
@@ -93,7 +88,8 @@ class StackedOptimizer:
         limits = [float("inf") if d.clip is None else at(d.clip, fraction) for d in self.descents]
         rows = [g.reshape(len(limits), -1) for g in gradients]
         norm = torch.stack([row.square().sum(1) for row in rows]).sum(0).sqrt()
-        scale = (norm.new_tensor(limits) / (norm + 1e-6)).clamp(max=1.0)
+        limit = norm.new_tensor(limits)
+        scale = torch.where(limit.isinf(), 1.0, (limit / (norm + 1e-6)).clamp(max=1.0))
         return [(row * scale[:, None]).view_as(g) for row, g in zip(rows, gradients, strict=True)]
 
 
