@@ -187,7 +187,7 @@ def check_pure(variant: Variant, net: nn.Module, batch: Batch, hp: Any) -> None:
     buffers = {name: buffer.detach().clone() for name, buffer in net.named_buffers()}
     twice = (torch.stack([x] * 2), {name: torch.stack([t] * 2) for name, t in noise.items()})
     hp = type(hp)(*(value.expand(2) for value in hp))
-    shared = {name: 0 for name in parameters} | {name: None for name in buffers}
+    shared = dict.fromkeys(parameters, 0) | dict.fromkeys(buffers)
     functions = [mean_terms(loss) for loss in variant.losses.values()]
     if variant.after is not None:
         functions.append(variant.after)

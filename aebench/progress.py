@@ -87,4 +87,4 @@ class Progress:
 def label(pack: Sequence[Run]) -> str:
     """A pack in a few words."""
     spec: dict[str, Any] = pack[0].spec
-    return f"{spec['variant']} on {spec['data']['name']}"
+    return f"{spec['variant']}, {spec['network']['kind']}, on {spec['data']['name']}"

@@ -41,7 +41,8 @@ def order(seed: int, n: int, start: int, stop: int) -> Tensor:
     import torch
 
     epochs = range(start // n, -(-stop // n))
-    whole = torch.cat([torch.randperm(n, generator=generator(seed, "order", index=epoch), device="cpu") for epoch in epochs])
+    sources = (generator(seed, "order", index=epoch) for epoch in epochs)
+    whole = torch.cat([torch.randperm(n, generator=source, device="cpu") for source in sources])
     offset = epochs.start * n
     return whole[start - offset : stop - offset]
 

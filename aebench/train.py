@@ -168,6 +168,6 @@ def validation_loss(pack: Pack, parts: Any, hp: Any) -> Tensor:
 def diverged(curves: Mapping[str, np.ndarray], steps: Sequence[int], state: State) -> list[int | None]:
     """For each run the first point of the curve that is not finite (the last, if only its parameters are)."""
     finite = np.logical_and.reduce([np.isfinite(curve) for curve in curves.values()])
-    sound = torch.stack([tensor.reshape(len(tensor), -1).isfinite().all(1) for tensor in state.values()]).all(0).cpu().numpy()
-    finite[-1] &= sound
+    sound = torch.stack([tensor.reshape(len(tensor), -1).isfinite().all(1) for tensor in state.values()])
+    finite[-1] &= sound.all(0).cpu().numpy()
     return [None if column.all() else steps[int(column.argmin())] for column in finite.T]

@@ -24,7 +24,7 @@ DEVICES = [
 def trained(name, network, device, seeds=(0, 1, 0), precision="fp32", steps=100):
     variant = resolve(VARIANTS, "variants", name)
     network = Linear() if variant.networks else network
-    hyper = [{field: 0.1 * (i + 1) for field in variant.hyper._fields} for i in range(len(seeds))]
+    hyper = [dict.fromkeys(variant.hyper._fields, 0.1 * (i + 1)) for i in range(len(seeds))]
     settings = [Setting(s, h, Descent(lr=1e-3 * (i + 1))) for i, (s, h) in enumerate(zip(seeds, hyper, strict=True))]
     x = torch.rand(200, 1, 9, 10, generator=torch.Generator().manual_seed(0)).to(device)
     sizes = variant.sizes(latent=3)

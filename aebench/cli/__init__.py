@@ -270,11 +270,11 @@ def data_list() -> None:
     """Every data set, its shape and sizes, and whether it is at hand."""
     from aebench.data import listing
 
-    table = grid("data", "event", "train", "validation", "test", "at hand", "")
+    table = grid("data", "event", "train", "validation", "test", "at hand")
     for row in listing():
         shape = "×".join(map(str, row.event_shape)) if row.event_shape else "?"
         sizes = [f"{n:,}" for n in row.sizes] if row.sizes else ["?"] * 3
-        table.add_row(row.name, shape, *sizes, {True: "yes", False: "no", None: "?"}[row.available], row.about)
+        table.add_row(row.name, shape, *sizes, {True: "yes", False: "no", None: "?"}[row.available])
     out.print(table)
 
 

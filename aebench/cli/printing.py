@@ -10,6 +10,10 @@ from rich.console import Console
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
 
+NUMBERS = {"runs", "seeds", "parameters a run", "training s", "peak memory MiB", "train", "validation", "test"}
+"""Heads of columns that are set flush right."""
+
+
 def show(done: Any, as_json: bool) -> None:
     """The table, and what was done."""
     folder = done.plan.store.folder
@@ -63,5 +67,5 @@ def grid(*heads: str) -> Any:
 
     grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", show_header=any(heads))
     for i, head in enumerate(heads):
-        grid.add_column(head, no_wrap=i == 0, justify="right" if head in {"runs", "seeds"} else "left")
+        grid.add_column(head, no_wrap=i == 0, justify="right" if head in NUMBERS else "left")
     return grid
