@@ -13,6 +13,8 @@ def clock(device: torch.device) -> float:
     """Seconds on a wall clock, read once the device has done what it was asked."""
     import torch
 
-    if device.type != "cpu":
-        getattr(torch, device.type).synchronize()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
     return time.perf_counter()

@@ -6,6 +6,8 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -26,16 +28,41 @@ def choose(name: str = "auto") -> torch.device:
     """
     import torch
 
-    kind = name.partition(":")[0]
-    if kind not in CHOICES:
-        raise InputError(f"--device {name}: choose from {', '.join(CHOICES)}")
+    kind, _, index = name.partition(":")
+    if kind not in CHOICES or (index and not (kind == "cuda" and index.isdecimal())):
+        raise InputError(f"--device {name}: choose from {', '.join(CHOICES)}, or cuda:0, cuda:1, ...")
     has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if kind == "auto":
         return torch.device(next(kind for kind, there in has.items() if there))
     if not has[kind]:
         there = ", ".join(kind for kind, available in has.items() if available)
         raise InputError(f"--device {name}: this machine has none; it has {there}")
+    if index and int(index) >= torch.cuda.device_count():
+        raise InputError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices")
     return torch.device(name)
+
+
+@contextmanager
+def exact(device: torch.device) -> Generator[None]:
+    """float32 means float32, and the same run gives the same numbers; the process is left as it was found.
+
+    On CUDA no TF32 and deterministic convolutions. Threads of the CPU are set pack by pack.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    cudnn: Any = torch.backends.cudnn
+    before = (torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("highest")
+        cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = False, True, False
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        if device.type == "cuda":
+            torch.set_float32_matmul_precision(before[0])
+            cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before[1:]
 
 
 def cores() -> int:

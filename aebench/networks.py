@@ -85,6 +85,10 @@ class Conv(NamedTuple):
     hidden: tuple[Width, ...] = ()
     activation: Activation = "relu"
 
+    def check(self, event_shape: Shape) -> None:
+        """Refuse events that are no images, or images too small to halve so often: InputError."""
+        self._sides(event_shape)
+
     def encoder(self, event_shape: Shape, outputs: int) -> nn.Module:
         """`[batch, channels, h, w] -> [batch, outputs]`."""
         from torch import nn

@@ -62,6 +62,9 @@ class StackedOptimizer:
         device = self.parameters[0].device.type
         fast = {"fused": True} if device in _FUSED.get(name, ()) else {"foreach": True}
         self.torch = OPTIMIZERS[name](groups, **fast)
+        for group in self.torch.param_groups:  # torch reads this one from its constructor alone
+            for view in group["params"] if "initial_accumulator_value" in group else ():
+                self.torch.state[view]["sum"].fill_(group["initial_accumulator_value"])
         self.scheduled = any(not isinstance(d.lr, float) or not isinstance(d.weight_decay, float) for d in self.groups)
         self.clipped = any(d.clip is not None for d in self.descents)
 

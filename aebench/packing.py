@@ -6,6 +6,7 @@ The state of a net is its parameters and buffers by name; the state of a pack ca
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -141,12 +142,13 @@ class Pack:
         self.buffers: State = dict(self.net.named_buffers())
         if self.stacked:
             state = stack([state_of(net) for net in nets])
-            self.parameters = {name: state[name].requires_grad_() for name in self.parameters}
+            self.parameters = {name: state[name].requires_grad_(p.requires_grad) for name, p in self.parameters.items()}
             self.buffers = {name: state[name] for name in self.buffers}
         self.losses = {part: mean_terms(loss) for part, loss in variant.losses.items()}
         self.players: dict[str, tuple[list[Tensor], StackedOptimizer]] = {}
         for part in self.losses:
-            own = [t for name, t in self.parameters.items() if not part or name.startswith(part + ".")]
+            mine = {name: t for name, t in self.parameters.items() if not part or name.startswith(part + ".")}
+            own = [t for t in mine.values() if t.requires_grad]
             self.players[part] = own, StackedOptimizer(optimizer, own, descents, stacked=self.stacked)
 
     @property
@@ -195,5 +197,8 @@ def check_pure(variant: Variant, net: nn.Module, batch: Batch, hp: Any) -> None:
         try:
             vmap(pure(net, fn), in_dims=(shared, 0, 0, 0))({**parameters, **buffers}, *twice, hp)
         except RuntimeError as error:
+            refused = re.search("vmap|batching rule", str(error), re.IGNORECASE)
+            if isinstance(error, torch.OutOfMemoryError) or not refused:
+                raise
             reason = " ".join(str(error).split())
             raise InputError(f"variant {variant.name!r}: its loss is not a pure function: {reason[:300]}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,11 @@ from aebench.metrics import METRICS
 from aebench.plugins import resolve
 from aebench.progress import Progress
 from aebench.store import Store
-from aebench.suite import Run, Suite, pack_id, packs, parse, read
+from aebench.suite import Run, Suite, packs, parse, read
 from aebench.variants import VARIANTS
 
 if TYPE_CHECKING:
+    import torch
     from pandas import DataFrame
 
     from aebench.variant import Model
@@ -35,8 +37,8 @@ class Plan:
     """Finished runs of the suite, by id."""
     packs: list[list[Run]]
     """To train: whole packs of which a run is missing."""
-    stale: list[Run]
-    """To measure again from stored weights: trained, but without a metric that the suite now asks for."""
+    stale: dict[str, list[str]]
+    """Run id -> the metrics to measure from stored weights: those that the suite asks for and the run lacks."""
 
 
 @dataclass
@@ -62,26 +64,22 @@ def plan(
 ) -> Plan:
     """Compare a suite with the results below `out`. Nothing is written, and torch is not imported."""
     store = Store(Path(out) / "results" / suite.name)
-    missing = set(store.missing(run.id for run in suite.runs))
-    documents = {d["id"]: d for d in store.documents() if d["id"] not in missing}
-    documents = {run.id: documents[run.id] for run in suite.runs if run.id in documents}
+    store.missing(run.id for run in suite.runs)  # refuses results of a newer schema
+    stored = {document["id"]: document for document in store.documents()}
+    documents = {run.id: stored[run.id] for run in suite.runs if run.id in stored and whole(stored[run.id], stored)}
     if retry_failed:
         documents = {id: d for id, d in documents.items() if d["status"] == "ok"}
-    stale = [run for run in suite.runs if run.id in documents and outdated(documents[run.id], suite, allow_code)]
+    stale = {id: names for id, d in documents.items() if (names := outdated(d, suite, allow_code))}
     if retrain:
-        gone = {run.id for run in stale if not store.weights_path(run.id).exists()}
+        gone = {id for id in stale if not store.weights_path(id).exists()}
         documents = {id: d for id, d in documents.items() if id not in gone}
-        stale = [run for run in stale if run.id not in gone]
-    todo = [part for pack in packs(suite.runs) if (part := unfinished(pack, documents))]
-    again = {run.id for pack in todo for run in pack}
-    return Plan(suite, store, documents, todo, [run for run in stale if run.id not in again])
+    todo = [part for pack in packs(suite.runs) if (part := [run for run in pack if run.id not in documents])]
+    return Plan(suite, store, documents, todo, {id: names for id, names in stale.items() if id in documents})
 
 
-def unfinished(pack: Sequence[Run], documents: Mapping[str, Document]) -> list[Run]:
-    """The runs of a pack to train: those missing, or all where the others were published with them by half."""
-    missing = [run for run in pack if run.id not in documents]
-    composed = {str(documents[run.id].get("cost", {}).get("pack", {}).get("id")) for run in pack if run.id in documents}
-    return list(pack) if missing and pack_id(pack) in composed else missing
+def whole(document: Document, stored: Mapping[str, Document]) -> bool:
+    """Whether all runs that trained together with this one were published; else they are trained again together."""
+    return all(id in stored for id in document["cost"].get("pack", {}).get("ids", ()))
 
 
 def outdated(document: Document, suite: Suite, allow_code: bool = False) -> list[str]:
@@ -103,35 +101,41 @@ def execute(
 ) -> Done:
     """Train what is missing, measure what is outdated, draw the report. Each finished pack is kept at once."""
     done = Done(todo)
-    todo.store.write_manifest(manifest(todo.suite))
     if todo.packs or todo.stale:
-        with progress or Progress() as shown:
-            _work(todo, done, device, allow_code, shown)
-    done.failed = [d for run in todo.suite.runs if (d := todo.documents.get(run.id)) and d["status"] != "ok"]
+        from aebench.device import choose, exact
+
+        place = choose(device)
+        with exact(place), progress or Progress() as shown:
+            _work(todo, done, place, allow_code, shown)
+    todo.store.write_manifest(manifest(todo.suite))
+    ours = [todo.documents[run.id] for run in todo.suite.runs if run.id in todo.documents]
+    done.failed = [document for document in ours if document["status"] != "ok" or document["error"]]
     if report:
         done.report = draw(todo, bool(done.trained or done.measured), allow_code)
     return done
 
 
-def _work(todo: Plan, done: Done, device: str, allow_code: bool, progress: Progress) -> None:
-    from aebench.device import choose
+def _work(todo: Plan, done: Done, device: torch.device, allow_code: bool, progress: Progress) -> None:
     from aebench.work import Worker
 
-    worker = Worker(todo.suite.name, choose(device), todo.suite.metrics, todo.suite.keep_weights, allow_code)
+    worker = Worker(todo.suite.name, device, todo.suite.metrics, todo.suite.keep_weights, allow_code)
     for pack in todo.packs:
         worker.check(pack)
+    todo.store.write_manifest(manifest(todo.suite))
     packs = [part for pack in todo.packs for part in worker.packs(pack)]
     progress.start(packs)
     for pack in packs:
         progress.enter(pack)
         published = list(worker.train(pack, progress.point))
+        published = [p for p in published if p[0]["status"] == "ok" or not held(todo.store, p[0]["id"])]
         todo.store.publish_all(published)
         todo.documents |= {document["id"]: document for document, _, _ in published}
         done.trained += len(pack)
         progress.leave(pack)
     lost = 0
-    for run in progress.each(todo.stale, "measuring"):
-        publication = worker.again(run, todo.documents[run.id], todo.store)
+    stale = [run for run in todo.suite.runs if run.id in todo.stale]
+    for run in progress.each(stale, "measuring"):
+        publication = worker.again(run, todo.documents[run.id], todo.store, todo.stale[run.id])
         if publication is None:
             lost += 1
             continue
@@ -140,6 +144,12 @@ def _work(todo: Plan, done: Done, device: str, allow_code: bool, progress: Progr
         done.measured += 1
     if lost:
         done.notes.append(f"{lost} runs lack a metric and their weights were not kept: --retrain trains them again")
+
+
+def held(store: Store, id: str) -> bool:
+    """Whether a good result is stored already, which a failure must not replace."""
+    document = store.read(id)
+    return document is not None and document["status"] == "ok"
 
 
 def evaluate(
@@ -154,23 +164,27 @@ def evaluate(
 
     Gives the number of runs measured, and of those without weights. Raises InputError where there are no results.
     """
-    from aebench.device import choose
+    from aebench.device import choose, exact
     from aebench.work import Worker
 
     store = Store(results)
     made_by = store.manifest()
     if made_by is None:
         raise InputError(f"{results}: no results of a suite (no suite.json)")
-    names = list(dict.fromkeys([*made_by["metrics"], *metrics]))
-    defaults = [resolve(METRICS, "metrics", name, allow_code=allow_code) for name in names]
-    asked = {metric.name: options for metric, options in parse(made_by["text"], allow_code=allow_code).metrics}
-    chosen = [(metric, asked.get(metric.name, metric.options())) for metric in defaults]
-    worker = Worker(made_by["name"], choose(device), chosen, False, allow_code)
+    words = made_by.get("arguments", [])
+    pairs = [word.split("=", 1) for flag, word in pairwise(words) if flag == "--set"]
+    asked = parse(made_by["text"], str(results), overrides=dict(pairs), allow_code=allow_code).metrics
+    extra = [resolve(METRICS, "metrics", name, allow_code=allow_code) for name in metrics]
+    known = {metric.name for metric, _ in asked}
+    chosen = [*asked, *((metric, metric.options()) for metric in extra if metric.name not in known)]
+    place = choose(device)
+    worker = Worker(made_by["name"], place, chosen, False, allow_code)
     finished = [d for d in store.documents() if d["status"] == "ok"]
     measured = 0
-    with progress or Progress() as shown:
+    names = {metric.name for metric, _ in chosen}
+    with exact(place), progress or Progress() as shown:
         for document in shown.each(finished, "measuring"):
-            publication = worker.again(Run(document["spec"], document["id"]), document, store)
+            publication = worker.again(Run(document["spec"], document["id"]), document, store, names)
             if publication is not None:
                 store.publish(*publication)
                 measured += 1
@@ -234,7 +248,6 @@ def load_model(results: str | Path, id: str, *, device: str = "cpu", allow_code:
 
     `results`: the folder of a suite's results. Raises InputError where run or weights are not there.
     """
-    from aebench import data
     from aebench.device import choose
     from aebench.work import Worker
 
@@ -243,7 +256,6 @@ def load_model(results: str | Path, id: str, *, device: str = "cpu", allow_code:
     if document is None or weights is None:
         raise InputError(f"{results}: run {id!r} has no {'document' if document is None else 'stored weights'}")
     worker = Worker(document["suite"], choose(device), (), False, allow_code)
-    event_shape, _ = data.outline(document["spec"]["data"], allow_code=allow_code)
-    model = worker.revive(document["spec"], weights, event_shape).model(0)
+    model = worker.revive(document["spec"], weights, tuple(document["event_shape"])).model(0)
     model.net.requires_grad_(False)
     return model

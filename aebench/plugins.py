@@ -8,6 +8,8 @@ which runs code and is therefore refused unless the user allows it.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -49,7 +51,8 @@ def resolve(table: Table, group: str, name: str, *, allow_code: bool = False) ->
 def _load(reference: str) -> Any:
     module_name, _, attribute = reference.rpartition(":")
     try:
-        module = _from_file(module_name) if module_name.endswith(".py") else importlib.import_module(module_name)
+        own = module_name.endswith(".py")
+        module = _from_file(Path(module_name).resolve()) if own else importlib.import_module(module_name)
     except ImportError as error:
         raise InputError(f"{reference!r}: {error}") from error
     if not hasattr(module, attribute):
@@ -57,11 +60,19 @@ def _load(reference: str) -> Any:
     return getattr(module, attribute)
 
 
-def _from_file(path: str) -> Any:
-    name = f"aebench_user_{Path(path).stem}"
+def fingerprint(reference: str) -> str | None:
+    """sha256[:16] of the user's file that a reference names, so that other code is another run; None for a module."""
+    path = Path(reference.rpartition(":")[0])
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.suffix == ".py" and path.is_file() else None
+
+
+@functools.cache
+def _from_file(path: Path) -> Any:
+    """Run a user's file, once a process."""
+    name = f"aebench_user_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None or not Path(path).is_file():
-        raise InputError(f"{path!r}: no such Python file")
+    if spec is None or spec.loader is None or not path.is_file():
+        raise InputError(f"{str(path)!r}: no such Python file")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from aebench import packing, streams
+from aebench.clock import clock
 from aebench.feed import Examples, Feed, blocks
 from aebench.optim import Descent
 from aebench.packing import Pack, Runs, State
@@ -20,7 +20,7 @@ from aebench.variant import Network, Variant
 
 DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
 POINTS = 100
-"""Points of a training curve, at most; each is the mean over equally many chunks of steps."""
+"""Points of a training curve, at most; each the mean over equally many chunks (the last: over what is left)."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def train(
     A pack of one is called directly; several runs are stacked and share each kernel. `on_point(step, loss)` hears
     of every point of the curve, `loss` `[runs]` on the device.
     """
-    begin = time.perf_counter()
+    begin = clock(examples.x.device)
     device, dtype, event_shape = examples.x.device, DTYPES[budget.precision], tuple(examples.x.shape[1:])
     seeds = [s.seed for s in settings]
     nets = {seed: packing.build(variant, event_shape, network, sizes, seed).to(device, dtype) for seed in set(seeds)}
@@ -80,9 +80,9 @@ def train(
     packing.check_pure(variant, pack.net, feed.step(0), type(hyper.at(0))(*(v.reshape(-1)[0] for v in hyper.at(0))))
     if budget.keep == "best_validation" and validation is None:
         raise ValueError("keep='best_validation' needs the validation part")
-    best = Best(pack.state, len(seeds), device)
+    best = Best(pack.state, len(seeds), device) if budget.keep == "best_validation" else None
 
-    ready = time.perf_counter()
+    ready = clock(device)
     chunks = -(-budget.steps // streams.CHUNK)
     stride = -(-chunks // POINTS)
     log: list[dict[str, Tensor]] = []
@@ -98,16 +98,16 @@ def train(
             points.append({name: torch.stack([terms[name] for terms in log]).mean(0).view(-1) for name in log[0]})
             log.clear()
             on_point(steps[-1], points[-1][first_loss(variant)])
-            if budget.keep == "best_validation" and validation is not None:
+            if best is not None and validation is not None:
                 parts = blocks(validation, lambda m: variant.noise(m, event_shape, sizes), "validation", seeds, dtype)
                 best.consider(pack, validation_loss(pack, parts, hyper.at(1.0)))
-    state = best.state if budget.keep == "best_validation" else pack.state
+    state = pack.state if best is None else best.state
     curves = {name: torch.stack([point[name] for point in points]).cpu().numpy() for name in points[0]}
     return Trained(
         runs=Runs(variant, pack.net, sizes.latent, seeds, state),
         curves={"step": np.array(steps), **curves},
         diverged=diverged(curves, steps, pack.state),
-        seconds={"compile": ready - begin, "train": time.perf_counter() - ready},
+        seconds={"compile": ready - begin, "train": clock(device) - ready},
     )
 
 

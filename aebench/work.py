@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,26 +15,24 @@ from torch import Tensor
 from aebench import data, packing
 from aebench.clock import clock
 from aebench.data import Dataset, Part
-from aebench.device import PeakMemory, choose, cores, made
+from aebench.device import PeakMemory, choose, made
 from aebench.errors import InputError
-from aebench.feed import Examples, Feed
+from aebench.feed import Batch, Examples, Feed
 from aebench.losses import RECONSTRUCTIONS
 from aebench.metrics.cost import flops
 from aebench.metrics.evaluate import Chosen, arrays, evaluate
-from aebench.networks import NETWORKS
-from aebench.optim import Descent, summary
 from aebench.packing import Runs
-from aebench.plugins import resolve
 from aebench.progress import label
-from aebench.schedule import Number, Schedule
+from aebench.specification import budget_of, recipe, setting_of
 from aebench.store import Publication, Store
+from aebench.store.documents import SCHEMA
 from aebench.suite import Run, pack_id
 from aebench.train import DTYPES, Budget, Hyper, Setting, Trained, train
-from aebench.variant import Network, Variant
-from aebench.variants import VARIANTS
+from aebench.variant import Variant
 
 OnPoint = Callable[[int, Tensor], None]
-SCHEMA = 1
+Measured = tuple[list[dict[str, Any]], list[dict[str, np.ndarray]]]
+"""For each run its metrics and its arrays."""
 
 
 class Worker:
@@ -42,15 +41,19 @@ class Worker:
     def __init__(self, suite: str, device: torch.device, chosen: Chosen, keep_weights: bool, allow_code: bool) -> None:
         self.suite, self.device, self.chosen = suite, device, chosen
         self.keep_weights, self.allow_code = keep_weights, allow_code
+        self.threads = torch.get_num_threads()
         self.datasets: dict[str, Dataset] = {}
         self.resident: dict[int, Tensor] = {}
 
     def check(self, pack: Sequence[Run]) -> None:
         """Refuse, before anything is trained, what could only fail: InputError in one line."""
         spec = pack[0].spec
-        dataset, (variant, network, sizes) = self.dataset(spec), self.recipe(spec)
+        dataset, (variant, network, sizes) = self.dataset(spec), recipe(spec, self.allow_code)
         with torch.device("meta"):
             variant.build(dataset.event_shape, network, sizes)
+        if self.device.type == "mps" and spec["train"]["precision"] == "fp64":
+            raise InputError("precision 'fp64': MPS has float32 only; use --device cpu")
+        self.probe(spec, dataset)
         name = getattr(sizes, "reconstruction", None)
         x = dataset.train.x
         if name and RECONSTRUCTIONS[name].unit_interval and x.dtype != np.uint8 and (x.min() < 0 or x.max() > 1):
@@ -58,19 +61,26 @@ class Worker:
                 f"reconstruction {name!r} takes data in [0, 1]; {dataset.name} lies in [{x.min():g}, {x.max():g}]"
             )
 
+    def probe(self, spec: Mapping[str, Any], dataset: Dataset) -> None:
+        """Call the losses on two examples, so that one that is not pure is refused before anything is trained."""
+        variant, network, sizes = recipe(spec, self.allow_code)
+        examples, setting = Examples(torch.from_numpy(dataset.train.x[:2]), dataset.binarize), setting_of(spec)
+        try:
+            net = packing.build(variant, dataset.event_shape, network, sizes, setting.seed)
+            batch = first_batch(variant, sizes, setting, examples, 2, torch.float32)
+            hp = Hyper(variant, [setting], False, examples.x.device, torch.float32).at(0.0)
+            packing.check_pure(variant, net, batch, hp)
+        except InputError:
+            raise
+        except Exception:
+            return  # a fault of another kind is a run's own: it is recorded when the run is trained
+
     def dataset(self, spec: Mapping[str, Any]) -> Dataset:
         """The data of a run."""
         key = str(spec["data"])
         if key not in self.datasets:
             self.datasets[key] = data.load(spec["data"], allow_code=self.allow_code)
         return self.datasets[key]
-
-    def recipe(self, spec: Mapping[str, Any]) -> tuple[Variant, Network, Any]:
-        """Variant, network and sizes of a run."""
-        variant = resolve(VARIANTS, "variants", spec["variant"], allow_code=self.allow_code)
-        options = {k: tuple(v) if isinstance(v, list) else v for k, v in spec["network"].items() if k != "kind"}
-        kind = resolve(NETWORKS, "networks", spec["network"]["kind"], allow_code=self.allow_code)
-        return variant, kind(**options), variant.sizes(**spec["sizes"])
 
     def examples(self, dataset: Dataset, part: Part) -> Examples:
         """A part on the device; what lies there already is not moved again."""
@@ -80,9 +90,14 @@ class Worker:
 
     def small(self, spec: Mapping[str, Any]) -> bool:
         """Whether a run's net is one that gains by packing; see `small`."""
-        variant, network, sizes = self.recipe(spec)
+        variant, network, sizes = recipe(spec, self.allow_code)
         with torch.device("meta"):
             return small(variant.build(self.dataset(spec).event_shape, network, sizes))
+
+    def set_threads(self, spec: Mapping[str, Any]) -> None:
+        """One thread for small nets: two would wait for each other longer than they run, above all on a busy CPU."""
+        if self.device.type == "cpu":
+            torch.set_num_threads(1 if self.small(spec) else self.threads)
 
     def packs(self, pack: Sequence[Run]) -> list[list[Run]]:
         """The pack, or its runs one by one where that is faster: on a CPU, nets that are not small."""
@@ -93,28 +108,32 @@ class Worker:
         """Train and measure a pack. One that fails is tried in halves, down to the run that is at fault."""
         try:
             yield from self.attempt(pack, on_point)
+            return
         except InputError:
             raise
         except Exception as error:
-            if len(pack) == 1:
-                yield failure(self.suite, pack[0], error, self.device), {}, {}
-            else:
-                for half in (pack[: len(pack) // 2], pack[len(pack) // 2 :]):
-                    yield from self.train(half, on_point)
+            failed = failure(self.suite, pack[0], error, self.device)
+        # only here is the failed pack, which the error's traceback held, out of memory
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if len(pack) == 1:
+            yield failed, {}, {}
+            return
+        for half in (pack[: len(pack) // 2], pack[len(pack) // 2 :]):
+            yield from self.train(half, on_point)
 
     def attempt(self, pack: Sequence[Run], on_point: OnPoint) -> list[Publication]:
         """Documents, arrays and weights of a pack's runs."""
         spec, begin = pack[0].spec, clock(self.device)
-        dataset, (variant, network, sizes) = self.dataset(spec), self.recipe(spec)
-        if self.device.type == "cpu":
-            # small kernels in two threads wait for each other longer than they run, above all on a busy machine
-            torch.set_num_threads(1 if self.small(spec) else cores())
+        dataset, (variant, network, sizes) = self.dataset(spec), recipe(spec, self.allow_code)
+        self.set_threads(spec)
         examples, validation = self.examples(dataset, dataset.train), self.examples(dataset, dataset.validation)
         memory, ready = PeakMemory(self.device), clock(self.device)
         budget, settings = budget_of(spec), [setting_of(run.spec) for run in pack]
         trained = train(variant, network, sizes, settings, budget, examples, validation, on_point)
         peak, done = memory.bytes(), clock(self.device)
-        measured, drawn = self.measure(trained.runs, dataset)
+        measured, drawn, error = self.measured(trained.runs, dataset)
         cost = {
             "data_seconds": ready - begin,
             "compile_seconds": trained.seconds["compile"],
@@ -124,50 +143,64 @@ class Worker:
             "train_examples_per_s": len(pack) * budget.steps * budget.batch / trained.seconds["train"],
             "flops_train_step": step_flops(trained.runs, settings[0], sizes, examples, budget),
             "peak_bytes": peak,
-            "pack": {"id": pack_id(pack), "runs": len(pack), "mode": "packed" if len(pack) > 1 else "direct"},
-        }
+            "pack": {
+                "id": pack_id(pack), "runs": len(pack), "mode": "packed" if len(pack) > 1 else "direct",
+                "ids": [run.id for run in pack],
+            },
+        }  # fmt: skip
         how = made(self.device, budget.precision)
         publications: list[Publication] = []
         for i, run in enumerate(pack):
             document = {
-                "schema": SCHEMA, "id": run.id, "suite": self.suite, "spec": run.spec, **outcome(trained, i),
+                "schema": SCHEMA, "id": run.id, "suite": self.suite, "spec": run.spec,
+                "event_shape": list(dataset.event_shape), **outcome(trained, i, error),
                 "metrics": measured[i] if trained.diverged[i] is None else {},
                 "curves": {name: (c if name == "step" else c[:, i]).tolist() for name, c in trained.curves.items()},
-                "cost": cost, "made": how,
+                "cost": cost, "made": how, "measured": how,
             }  # fmt: skip
             weights = packing.unstack(trained.runs.state, i) if self.keep_weights else {}
             kept = {name: tensor.cpu().numpy() for name, tensor in weights.items()}
             publications.append((document, drawn[i] if trained.diverged[i] is None else {}, kept))
         return publications
 
-    def measure(self, runs: Runs, dataset: Dataset) -> tuple[list[dict[str, Any]], list[dict[str, np.ndarray]]]:
-        """The metrics of every run on the test part, and the arrays for figures."""
+    def measure(self, runs: Runs, dataset: Dataset, chosen: Chosen) -> Measured:
+        """These metrics of every run on the test part, and the arrays for figures."""
         part = self.examples(dataset, dataset.test)
-        return evaluate(runs, self.chosen, part), arrays(runs, part, dataset.test.y)
+        return evaluate(runs, chosen, part), arrays(runs, part, dataset.test.y)
 
-    def again(self, run: Run, document: dict[str, Any], store: Store) -> Publication | None:
-        """Measure a finished run anew from its stored weights; None where there are none."""
+    def measured(self, runs: Runs, dataset: Dataset) -> tuple[*Measured, Exception | None]:
+        """`measure`, and what went wrong: a faulty metric must not cost the training."""
+        try:
+            return *self.measure(runs, dataset, self.chosen), None
+        except Exception as error:
+            return [{} for _ in runs.seeds], [{} for _ in runs.seeds], error
+
+    def again(self, run: Run, document: dict[str, Any], store: Store, names: Container[str]) -> Publication | None:
+        """Measure these metrics of a finished run anew from its stored weights; None where there are none."""
         weights = store.weights(run.id)
         if weights is None:
             return None
         dataset = self.dataset(run.spec)
+        self.set_threads(run.spec)
         runs = self.revive(run.spec, weights, dataset.event_shape)
         begin = clock(self.device)
-        (metrics,), (drawn,) = self.measure(runs, dataset)
+        (new,), (drawn,) = self.measure(runs, dataset, [(m, options) for m, options in self.chosen if m.name in names])
+        kept = {name: value for name, value in document["metrics"].items() if value["metric"] not in names}
         cost = document["cost"] | {"evaluate_seconds": clock(self.device) - begin}
-        return document | {"metrics": document["metrics"] | metrics, "cost": cost}, drawn, None
+        how = made(self.device, run.spec["train"]["precision"])
+        return document | {"metrics": kept | new, "cost": cost, "measured": how, "error": None}, drawn, None
 
     def revive(self, spec: Mapping[str, Any], weights: Mapping[str, np.ndarray], event_shape: tuple[int, ...]) -> Runs:
         """A trained run from its stored weights."""
-        variant, network, sizes = self.recipe(spec)
+        variant, network, sizes = recipe(spec, self.allow_code)
         dtype = DTYPES[spec["train"]["precision"]]
         net = packing.build(variant, event_shape, network, sizes, spec["seed"]).to(self.device, dtype)
         state = {name: torch.from_numpy(array)[None].to(self.device) for name, array in weights.items()}
         return Runs(variant, net, sizes.latent, [spec["seed"]], state)
 
 
-CUTOFF = 40_000
-"""Parameters up to which a fully connected net trains faster in a pack on a CPU; see tests/benchmarks."""
+CUTOFF = 200_000
+"""Parameters up to which a fully connected net trains faster in a pack on a CPU: tests/benchmarks/training.py."""
 
 
 def small(net: torch.nn.Module) -> bool:
@@ -179,60 +212,50 @@ def small(net: torch.nn.Module) -> bool:
     return all(p.ndim <= 2 for p in parameters) and sum(p.numel() for p in parameters) <= CUTOFF
 
 
-def outcome(trained: Trained, run: int) -> dict[str, Any]:
-    """Status and error of a run that was trained to the end."""
+def outcome(trained: Trained, run: int, error: Exception | None) -> dict[str, Any]:
+    """Status and error of a run that was trained to the end; `error` is what measuring it met."""
     step = trained.diverged[run]
-    if step is None:
-        return {"status": "ok", "error": None}
-    message = f"the loss or a parameter was no finite number by step {step}"
-    return {"status": "diverged", "error": {"kind": "diverged", "message": message, "traceback": None}}
+    if step is not None:
+        message = f"the loss or a parameter was no finite number by step {step}"
+        return {"status": "diverged", "error": {"kind": "diverged", "message": message, "traceback": None}}
+    return {"status": "ok", "error": error and told(error, "trained, but not measured: ")}
+
+
+def told(error: Exception, prefix: str = "") -> dict[str, str]:
+    """What a document says of an error."""
+    message = prefix + (" ".join(str(error).split())[:500] or type(error).__name__)
+    trace = "".join(traceback.format_exception(error))
+    return {"kind": type(error).__name__, "message": message, "traceback": trace}
 
 
 def failure(suite: str, run: Run, error: Exception, device: torch.device) -> dict[str, Any]:
     """The document of a run that could not be trained."""
     out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    message = " ".join(str(error).split())[:500] or type(error).__name__
-    trace = "".join(traceback.format_exception(error))
     return {
         "schema": SCHEMA, "id": run.id, "suite": suite, "spec": run.spec,
         "status": "out_of_memory" if out_of_memory else "failed",
         "metrics": {}, "curves": {}, "cost": {}, "made": made(device, run.spec["train"]["precision"]),
-        "error": {"kind": type(error).__name__, "message": message, "traceback": trace},
+        "error": told(error),
     }  # fmt: skip
-
-
-def budget_of(spec: Mapping[str, Any]) -> Budget:
-    """What a run's pack shares in training."""
-    t = spec["train"]
-    return Budget(t["steps"], t["batch"], t["optimizer"]["name"], t["precision"], t["keep"])
-
-
-def setting_of(spec: Mapping[str, Any]) -> Setting:
-    """The numbers of a run."""
-    t = spec["train"]
-    options = summary({name: value for name, value in t["optimizer"].items() if name != "name"})
-    clip = number(t["clip"]) if "clip" in t else None
-    descent = Descent(number(t["lr"]), number(t["weight_decay"]), clip, options)
-    return Setting(spec["seed"], {name: number(value) for name, value in spec["hyper"].items()}, descent)
-
-
-def number(value: Any) -> Number:
-    """A float or a schedule of a specification."""
-    if isinstance(value, Mapping):
-        return Schedule(tuple((float(f), float(v)) for f, v in value["points"]), value["kind"])
-    return float(value)
 
 
 def step_flops(runs: Runs, setting: Setting, sizes: Any, examples: Examples, budget: Budget) -> float:
     """FLOPs of one training step of one run, forward and backward, by torch's counter on a direct call."""
-    shape = tuple(examples.x.shape[1:])
-    feed = Feed(examples, budget.batch, runs.variant.noise(budget.batch, shape, sizes), [setting.seed], runs.dtype)
-    feed.fill(0)
-    batch = feed.step(0)
+    batch = first_batch(runs.variant, sizes, setting, examples, budget.batch, runs.dtype)
     hp = Hyper(runs.variant, [setting], False, examples.x.device, runs.dtype).at(0.0)
     net = runs.net.requires_grad_(True)
     losses = runs.variant.losses.values()
     return flops(lambda: [loss(net, batch.x, batch.noise, hp)["loss"].mean().backward() for loss in losses])
+
+
+def first_batch(
+    variant: Variant, sizes: Any, setting: Setting, examples: Examples, size: int, dtype: torch.dtype
+) -> Batch:
+    """What a run gets at its first step."""
+    noise = variant.noise(size, tuple(examples.x.shape[1:]), sizes)
+    feed = Feed(examples, size, noise, [setting.seed], dtype)
+    feed.fill(0)
+    return feed.step(0)
 
 
 def estimate(todo: Any, device: str, allow_code: bool, steps: int = 16) -> list[dict[str, Any]]:
@@ -243,7 +266,7 @@ def estimate(todo: Any, device: str, allow_code: bool, steps: int = 16) -> list[
         worker.check(whole)
         parts = worker.packs(whole)
         spec = parts[0][0].spec
-        dataset, (variant, network, sizes) = worker.dataset(spec), worker.recipe(spec)
+        dataset, (variant, network, sizes) = worker.dataset(spec), recipe(spec, allow_code)
         examples, memory, full = worker.examples(dataset, dataset.train), PeakMemory(worker.device), budget_of(spec)
         settings = [setting_of(run.spec) for run in parts[0]]
         trained = train(variant, network, sizes, settings, replace(full, steps=steps, keep="last"), examples)

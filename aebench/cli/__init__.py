@@ -116,7 +116,7 @@ def run(
         err.print(
             f"interrupted: {kept} of {len(wanted.runs)} runs are kept in {todo.store.folder}; "
             f"the same command trains the rest",
-            soft_wrap=True, markup=False,
+            soft_wrap=True,
         )  # fmt: skip
         raise typer.Exit(130) from None
     show(done, as_json)
@@ -141,7 +141,7 @@ def validate(
     for pack in groups:
         table.add_row(label(pack), str(len(pack)), str(len({run.spec["seed"] for run in pack})))
     out.print(table)
-    out.print(f"{wanted.name}: {len(wanted.runs)} runs in {len(groups)} packs; the suite is sound", markup=False)
+    out.print(f"{wanted.name}: {len(wanted.runs)} runs in {len(groups)} packs; the suite is sound")
 
 
 @app.command()
@@ -215,7 +215,7 @@ def table(
 
     frame = load(results)
     for problem in frame.attrs.get("problems", []):
-        err.print(problem, markup=False, soft_wrap=True)
+        err.print(problem, soft_wrap=True)
     if columns and len(metric) != 1:
         raise InputError(f"--columns pivots one value: give one --metric, not {len(metric)}")
     if runs:
@@ -246,8 +246,9 @@ def report(
     from aebench.reporting import report
 
     folder = results.resolve()
-    page = report(results, out_dir or folder.parent.parent / "reports" / folder.name, allow_code=allow_code)
-    out.print(page, markup=False, soft_wrap=True)
+    usual = folder.parent.parent / "reports" / folder.name if folder.parent.name == "results" else folder / "report"
+    page = report(results, out_dir or usual, allow_code=allow_code)
+    out.print(page, soft_wrap=True)
 
 
 @app.command()
@@ -285,9 +286,9 @@ def data_where(name: Annotated[str, typer.Argument(help="a data set")]) -> None:
 
     places = where(name)
     for path, there in places:
-        out.print(f"{'found   ' if there else 'not here'}  {path}", markup=False, soft_wrap=True)
+        out.print(f"{'found   ' if there else 'not here'}  {path}", soft_wrap=True)
     if not places:
-        out.print(f"{name} is built in", markup=False)
+        out.print(f"{name} is built in")
 
 
 @data_app.command("fetch")
@@ -296,4 +297,4 @@ def data_fetch(name: Annotated[str, typer.Argument(help="a data set")]) -> None:
     from aebench.data import fetch
 
     for path in fetch(name):
-        out.print(path, markup=False, soft_wrap=True)
+        out.print(path, soft_wrap=True)

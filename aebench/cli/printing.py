@@ -7,7 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
-out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+out = Console(highlight=False, markup=False)
+err = Console(stderr=True, highlight=False, markup=False)
 
 
 NUMBERS = {"runs", "seeds", "parameters a run", "training s", "peak memory MiB", "train", "validation", "test"}
@@ -28,17 +29,17 @@ def show(done: Any, as_json: bool) -> None:
     frame = load(folder)
     tables.to_terminal(tables.summary(frame), out)
     for problem in [*frame.attrs.get("problems", []), *done.notes]:
-        err.print(problem, markup=False, soft_wrap=True)
+        err.print(problem, soft_wrap=True)
     for document in done.failed:
         spec = document["spec"]
         which = f"{spec['variant']} on {spec['data']['name']}, seed {spec['seed']} ({document['id']})"
-        err.print(f"{document['status']}: {which}: {document['error']['message']}", markup=False, soft_wrap=True)
+        err.print(f"{document['status']}: {which}: {document['error']['message']}", soft_wrap=True)
     total, again = len(frame), done.trained + done.measured
     new = f"{done.trained} trained, {done.measured} measured again" if again else "nothing left to do"
-    err.print(f"{total} runs: {new}, {len(done.failed)} failed", markup=False)
-    out.print(f"results: {folder}", markup=False, soft_wrap=True)
+    err.print(f"{total} runs: {new}, {len(done.failed)} failed")
+    out.print(f"results: {folder}", soft_wrap=True)
     if done.report:
-        out.print(f"report:  {done.report}", markup=False, soft_wrap=True)
+        out.print(f"report:  {done.report}", soft_wrap=True)
 
 
 def show_estimate(todo: Any, device: str, allow_code: bool, as_json: bool) -> None:
@@ -56,7 +57,7 @@ def show_estimate(todo: Any, device: str, allow_code: bool, as_json: bool) -> No
         table.add_row(row["label"], str(row["runs"]), *cells)
     out.print(table)
     finished, stale = len(todo.documents), len(todo.stale)
-    out.print(f"{len(todo.suite.runs)} runs: {finished} finished, {stale} to measure again", markup=False)
+    out.print(f"{len(todo.suite.runs)} runs: {finished} finished, {stale} to measure again")
     out.print(f"about {seconds:.0f} s of training on this machine, from 16 steps of each pack; evaluation comes on top")
 
 

@@ -12,10 +12,10 @@ from aebench.store.documents import Document
 
 Columns = dict[str, list[Any]]
 
-COSTS = {
-    "train_seconds": {"unit": "s of its whole pack", "better": "lower"},
-    "train_examples_per_s": {"unit": "examples/s of its whole pack", "better": "higher"},
-    "peak_bytes": {"unit": "bytes of its whole pack", "better": "lower"},
+COSTS: dict[str, dict[str, Any]] = {
+    "train_seconds": {"unit": "s of its whole pack", "better": "lower", "shared": True},
+    "train_examples_per_s": {"unit": "examples/s of its whole pack", "better": "higher", "shared": True},
+    "peak_bytes": {"unit": "bytes of its pack on a GPU, else of the process", "better": "lower", "shared": True},
     "flops_train_step": {"unit": "FLOPs per step of one run", "better": "lower"},
 }
 _FIRST = ("id", "suite", "status", "variant", "data", "network", "seed")

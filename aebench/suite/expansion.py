@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Annotated, Any
@@ -162,7 +162,7 @@ def entry(node: Node, shared: Shared) -> Entry:
             raise keys["sweep"].error(f"{name} is given in {section} too", name)
         given[section][name] = values[0]
         swept[section, name] = _distinct(values, fields[section][name], scheduled=section != "sizes")
-    base = {
+    base: dict[str, Any] = {
         "schema": SCHEMA,
         "variant": keys["variant"].value,
         "version": variant.version,
@@ -174,8 +174,25 @@ def entry(node: Node, shared: Shared) -> Entry:
     own = data(keys["data"], shared.split_seed, shared.allow_code) if "data" in keys else shared.data
     if own is None:
         raise node.error("data is missing, here and in the suite")
+    _fits(base["network"], own, keys.get("network", node), shared.allow_code)
+    references = (base["variant"], base["network"]["kind"])
+    if code := {name: found for name in references if (found := plugins.fingerprint(name))}:
+        base["code"] = code
     own_seeds = seeds(keys["seeds"]) if "seeds" in keys else shared.seeds
     return Entry(node, base, own, shared.seeds if shared.same_seeds else own_seeds, swept)
+
+
+def _fits(spec: Mapping[str, Any], own: Iterable[Mapping[str, Any]], node: Node, allow_code: bool) -> None:
+    """Refuse a network that cannot take the events of a data set, where it can tell."""
+    kind = plugins.resolve(NETWORKS, "networks", spec["kind"], allow_code=allow_code)
+    if not hasattr(kind, "check"):
+        return
+    network = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in spec.items() if k != "kind"})
+    for one in own:
+        try:
+            network.check(datasets.outline(one, allow_code=allow_code)[0])
+        except InputError as error:
+            raise node.error(f"{error} (data {one['name']!r})") from error
 
 
 def _sweep(node: Node, fields: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, list[Node]]]:

@@ -48,7 +48,10 @@ def summary(
     columns["runs"] = np.bincount(group)
     columns["failed"] = np.bincount(group, weights=failed).astype(int)
     for m, name in enumerate(metrics):
-        arrays = (found.mean[:, m], found.low[:, m], found.high[:, m], found.n[:, m])
+        low, high = found.low[:, m], found.high[:, m]
+        if _values(frame)[name].get("shared"):  # one number of a pack, not a sample: no interval
+            low, high = np.full_like(low, np.nan), np.full_like(high, np.nan)
+        arrays = (found.mean[:, m], low, high, found.n[:, m])
         columns |= dict(zip((f"{name}_{statistic}" for statistic in STATISTICS), arrays, strict=True))
     table = pd.DataFrame(columns)
     table.attrs = {
