@@ -77,7 +77,7 @@ def _metric(name: str, metric: Metric) -> list[Section]:
 
 
 def _network(name: str, network: Any) -> list[Section]:
-    return [(f"network {name}", [network.__doc__ or ""]), ("options", fields(network))]
+    return [(f"network {name}", [NETWORKS[name][1]] if name in NETWORKS else []), ("options", fields(network))]
 
 
 def _data(name: str, source: Any) -> list[Section]:

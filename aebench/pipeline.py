@@ -110,8 +110,13 @@ def execute(
     todo.store.write_manifest(manifest(todo.suite))
     ours = [todo.documents[run.id] for run in todo.suite.runs if run.id in todo.documents]
     done.failed = [document for document in ours if document["status"] != "ok" or document["error"]]
+    others = len(set(todo.store.ids()) - {run.id for run in todo.suite.runs})
+    if others:
+        done.notes.append(
+            f"not shown: {others} more runs in {todo.store.folder}, of other settings of this suite"
+        )
     if report:
-        done.report = draw(todo, bool(done.trained or done.measured), allow_code)
+        done.report = draw(done, allow_code)
     return done
 
 
@@ -204,9 +209,9 @@ def manifest(suite: Suite) -> dict[str, Any]:
     }
 
 
-def draw(todo: Plan, fresh: bool, allow_code: bool) -> Path | None:
+def draw(done: Done, allow_code: bool = False) -> Path | None:
     """The report of a suite, drawn where results are newer than it; None where there is nothing to report."""
-    results = todo.store.folder
+    todo, results, fresh = done.plan, done.plan.store.folder, done.trained or done.measured
     folder = results.parent.parent / "reports" / results.name
     page = folder / "report.md"
     newest = max((path.stat().st_mtime for path in results.glob("*.json")), default=0.0)

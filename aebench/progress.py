@@ -32,10 +32,10 @@ class Progress:
         self.bar = Bar(
             TextColumn("{task.fields[label]}", markup=False), BarColumn(bar_width=None), MofNCompleteColumn(),
             TextColumn("runs  {task.fields[loss]}  {task.fields[rate]}"), TimeElapsedColumn(),
-            TextColumn("left"), TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("left"), TimeRemainingColumn(),
             console=self.console, disable=quiet or self.lines, expand=True, transient=True,
         )  # fmt: skip
-        self.task = self.bar.add_task("", start=False, total=0, label="", loss="", rate="")
+        self.task = self.bar.add_task("", start=False, total=None, label="preparing", loss="", rate="")
         self.runs = self.total = self.before = self.begin = self.size = self.batch = 0.0
         self.steps = 1.0
 
@@ -78,6 +78,8 @@ class Progress:
 
     def each(self, items: Sequence[T], label: str) -> Iterator[T]:
         """The items one by one, each a run that is done when the next is asked for."""
+        if not items:
+            return
         self.bar.reset(self.task, total=float(len(items)), label=label, loss="", rate="")
         for item in items:
             yield item

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +17,7 @@ import typer
 from rich.text import Text
 
 from aebench import __version__
-from aebench.cli.printing import err, grid, out, show, show_estimate
+from aebench.cli.printing import err, grid, out, show, show_estimate, show_places
 from aebench.errors import InputError
 
 app = typer.Typer(
@@ -109,8 +110,12 @@ def run(
         return
     try:
         done = pipeline.execute(
-            todo, device=device, allow_code=allow_code, report=report, progress=Progress(err, quiet)
+            todo, device=device, allow_code=allow_code, report=False, progress=Progress(err, quiet)
         )  # fmt: skip
+        show(done, as_json)
+        if report:
+            with err.status("drawing the report") if not quiet else nullcontext():
+                done.report = pipeline.draw(done, allow_code)
     except KeyboardInterrupt:
         kept = len(todo.documents)
         err.print(
@@ -119,7 +124,7 @@ def run(
             soft_wrap=True,
         )  # fmt: skip
         raise typer.Exit(130) from None
-    show(done, as_json)
+    show_places(done, as_json)
     if done.failed:
         raise typer.Exit(1)
 

@@ -17,12 +17,9 @@ NUMBERS = {"runs", "seeds", "parameters a run", "training s", "peak memory MiB",
 
 def show(done: Any, as_json: bool) -> None:
     """The table, and what was done."""
-    folder = done.plan.store.folder
     if as_json:
-        failed = [{"id": d["id"], "status": d["status"], "error": d["error"]["message"]} for d in done.failed]
-        summary = {"results": str(folder), "report": done.report and str(done.report), "trained": done.trained}
-        print(json.dumps(summary | {"measured": done.measured, "failed": failed, "notes": done.notes}))  # noqa: T201
         return
+    folder = done.plan.store.folder
     from aebench import tables
     from aebench.store import load
 
@@ -37,6 +34,16 @@ def show(done: Any, as_json: bool) -> None:
     total, again = len(frame), done.trained + done.measured
     new = f"{done.trained} trained, {done.measured} measured again" if again else "nothing left to do"
     err.print(f"{total} runs: {new}, {len(done.failed)} failed")
+
+
+def show_places(done: Any, as_json: bool) -> None:
+    """Where results and report are; or all of it for a program."""
+    folder = done.plan.store.folder
+    if as_json:
+        failed = [{"id": d["id"], "status": d["status"], "error": d["error"]["message"]} for d in done.failed]
+        summary = {"results": str(folder), "report": done.report and str(done.report), "trained": done.trained}
+        print(json.dumps(summary | {"measured": done.measured, "failed": failed, "notes": done.notes}))  # noqa: T201
+        return
     out.print(f"results: {folder}", soft_wrap=True)
     if done.report:
         out.print(f"report:  {done.report}", soft_wrap=True)

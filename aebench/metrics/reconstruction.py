@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 def reconstruction(model: Model, x: Tensor, noise: Mapping[str, Tensor], options: NoOptions) -> dict[str, Tensor]:
     """Errors of x̂ = D(E(x)), through the mean code where the code is random."""
-    sse = losses.squared_error(x, model.reconstruct(x))
-    return {"sse": sse, "mse": sse / x[0].numel()}
+    sse, flat = losses.squared_error(x, model.reconstruct(x)), x.flatten(1)
+    peak_of_1 = (flat.amin(1) >= 0) & (flat.amax(1) <= 1)
+    return {"sse": sse, "mse": sse / flat.shape[1], "peak_of_1": peak_of_1.to(x.dtype)}
 
 
 def with_psnr(means: Mapping[str, float], options: NoOptions) -> dict[str, float]:
-    """PSNR = 10 log₁₀(1 / MSE), of the MSE averaged over examples, for a peak of 1."""
-    return {**means, "psnr": decibel(1.0, means["mse"])}
+    """PSNR = 10 log₁₀(1 / MSE), of the MSE averaged over examples; undefined unless all data lie in [0, 1]."""
+    psnr = decibel(1.0, means["mse"]) if means["peak_of_1"] == 1 else math.nan
+    return {"sse": means["sse"], "mse": means["mse"], "psnr": psnr}
 
 
 def decibel(signal: float, error: float) -> float:
@@ -38,7 +40,7 @@ RECONSTRUCTION = Metric(
     values=lambda options: {
         "sse": Value("squared units of the data, summed over elements, per example", "lower", "Σ (x − x̂)²"),
         "mse": Value("squared units of the data per element", "lower", "mean of (x − x̂)² over elements"),
-        "psnr": Value("dB", "higher", "10 log₁₀(1 / MSE), for data with a peak of 1"),
+        "psnr": Value("dB", "higher", "10 log₁₀(1 / MSE), of data in [0, 1]"),
     },
     fn=reconstruction,
     finish=with_psnr,

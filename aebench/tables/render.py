@@ -168,13 +168,13 @@ def _fitting(table: pd.DataFrame, width: int) -> tuple[list[_Column], list[str]]
     others = [c for c in columns.values() if not c.fixed]
     told = _told(table) if others else []
     shown = [c for c in columns.values() if c.fixed]
-    while told and _width(shown) > width - NUMBERS:
-        shown = [c for c in shown if c.name != told[-1]]
-        told.pop()
     if not table.attrs.get("chosen", True):
         others = [columns[name] for name in SHOWN if name in columns] or others
-    for c in others:
-        if not shown or _width([*shown, c]) <= width:
+    while told and _width(shown) > width - min(NUMBERS, _width(others) + 2):
+        shown = [c for c in shown if c.name != told[-1]]
+        told.pop()
+    for i, c in enumerate(others):
+        if i == 0 or _width([*shown, c]) <= width:  # a table without a number says nothing
             shown.append(c)
     return shown, [name for name, c in columns.items() if c not in shown]
 
@@ -184,12 +184,13 @@ def _width(columns: list[_Column]) -> int:
 
 
 def _told(table: pd.DataFrame) -> list[str]:
-    """The settings that variant and data tell: equal in all rows of one variant on one data set."""
+    """The settings, but for hyperparameters, that are equal in all rows of one variant on one data set."""
     rows = table.attrs.get("rows", [])
     key = [name for name in ("variant", "data") if name in rows]
     if table.attrs.get("kind") != "summary" or not key:
         return []
-    counts = table.groupby(key, sort=False)[[name for name in rows if name not in key]].nunique(dropna=False)
+    hyper = {n for n in rows if pd.api.types.is_float_dtype(table[n]) and n not in {"lr", "weight_decay", "clip"}}
+    counts = table.groupby(key, sort=False)[[n for n in rows if n not in {*key, *hyper}]].nunique(dropna=False)
     return [str(name) for name in counts.columns if (counts[name] == 1).all()]
 
 
@@ -210,7 +211,7 @@ def _notes(table: pd.DataFrame, columns: list[_Column]) -> list[str]:
     if "level" in attrs:
         what = f"{attrs['metrics'][0]} [{attrs['values'][attrs['metrics'][0]]['unit']}]: "
         seeds = sorted(set(table["runs"])) if "runs" in table else attrs["seeds"]
-        over = f"mean ± half-width of the {100 * attrs['level']:g} % t interval over {'–'.join(map(str, seeds))} seeds"
+        over = f"mean ± half-width of the {100 * attrs['level']:g} % t interval over {', '.join(map(str, seeds))} seeds"
         over = "one seed, no interval" if seeds == [1] else over
         notes.append((what if attrs["kind"] == "pivot" else "") + over)
     if columns:
