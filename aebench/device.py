@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 CHOICES = ("auto", "cpu", "cuda", "mps")
 
 
+def check(name: str) -> None:
+    """Refuse what is no name of a device: InputError. Whether the machine has it, only torch knows."""
+    kind, colon, index = name.partition(":")
+    if kind not in CHOICES or (colon and not (kind == "cuda" and index.isdecimal())):
+        raise InputError(f"--device {name}: choose from {', '.join(CHOICES)}, or cuda:0, cuda:1, ...")
+
+
 def choose(name: str = "auto") -> torch.device:
     """The device of that name, or the best there is: CUDA, then MPS, then the CPU.
 
@@ -28,9 +35,8 @@ def choose(name: str = "auto") -> torch.device:
     """
     import torch
 
+    check(name)
     kind, _, index = name.partition(":")
-    if kind not in CHOICES or (index and not (kind == "cuda" and index.isdecimal())):
-        raise InputError(f"--device {name}: choose from {', '.join(CHOICES)}, or cuda:0, cuda:1, ...")
     has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if kind == "auto":
         return torch.device(next(kind for kind, there in has.items() if there))

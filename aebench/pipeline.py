@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from aebench import device as device_names
 from aebench.errors import InputError
 from aebench.metrics import METRICS
 from aebench.plugins import resolve
@@ -100,6 +101,7 @@ def execute(
     todo: Plan, *, device: str = "auto", allow_code: bool = False, report: bool = True, progress: Progress | None = None
 ) -> Done:
     """Train what is missing, measure what is outdated, draw the report. Each finished pack is kept at once."""
+    device_names.check(device)
     done = Done(todo)
     if todo.packs or todo.stale:
         from aebench.device import choose, exact
@@ -112,9 +114,7 @@ def execute(
     done.failed = [document for document in ours if document["status"] != "ok" or document["error"]]
     others = len(set(todo.store.ids()) - {run.id for run in todo.suite.runs})
     if others:
-        done.notes.append(
-            f"not shown: {others} more runs in {todo.store.folder}, of other settings of this suite"
-        )
+        done.notes.append(f"not shown: {others} more runs in {todo.store.folder}, of other settings of this suite")
     if report:
         done.report = draw(done, allow_code)
     return done

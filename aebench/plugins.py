@@ -51,8 +51,10 @@ def resolve(table: Table, group: str, name: str, *, allow_code: bool = False) ->
 def _load(reference: str) -> Any:
     module_name, _, attribute = reference.rpartition(":")
     try:
-        own = module_name.endswith(".py")
-        module = _from_file(Path(module_name).resolve()) if own else importlib.import_module(module_name)
+        if module_name.endswith(".py"):
+            module = _from_file(Path(module_name).resolve(), fingerprint(reference))
+        else:
+            module = importlib.import_module(module_name)
     except ImportError as error:
         raise InputError(f"{reference!r}: {error}") from error
     if not hasattr(module, attribute):
@@ -67,8 +69,8 @@ def fingerprint(reference: str) -> str | None:
 
 
 @functools.cache
-def _from_file(path: Path) -> Any:
-    """Run a user's file, once a process."""
+def _from_file(path: Path, content: str | None) -> Any:
+    """Run a user's file, once a process for each content."""
     name = f"aebench_user_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():

@@ -48,9 +48,7 @@ class Worker:
     def check(self, pack: Sequence[Run]) -> None:
         """Refuse, before anything is trained, what could only fail: InputError in one line."""
         spec = pack[0].spec
-        dataset, (variant, network, sizes) = self.dataset(spec), recipe(spec, self.allow_code)
-        with torch.device("meta"):
-            variant.build(dataset.event_shape, network, sizes)
+        dataset, (_, _, sizes) = self.dataset(spec), recipe(spec, self.allow_code)
         if self.device.type == "mps" and spec["train"]["precision"] == "fp64":
             raise InputError("precision 'fp64': MPS has float32 only; use --device cpu")
         self.probe(spec, dataset)
@@ -91,8 +89,11 @@ class Worker:
     def small(self, spec: Mapping[str, Any]) -> bool:
         """Whether a run's net is one that gains by packing; see `small`."""
         variant, network, sizes = recipe(spec, self.allow_code)
-        with torch.device("meta"):
-            return small(variant.build(self.dataset(spec).event_shape, network, sizes))
+        try:
+            with torch.device("meta"):
+                return small(variant.build(self.dataset(spec).event_shape, network, sizes))
+        except Exception:
+            return False  # what cannot be built fails when it is trained, alone and on record
 
     def set_threads(self, spec: Mapping[str, Any]) -> None:
         """One thread for small nets: two would wait for each other longer than they run, above all on a busy CPU."""
