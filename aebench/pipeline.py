@@ -125,7 +125,10 @@ def _work(todo: Plan, done: Done, device: torch.device, allow_code: bool, progre
 
     worker = Worker(todo.suite.name, device, todo.suite.metrics, todo.suite.keep_weights, allow_code)
     for pack in todo.packs:
-        worker.check(pack)
+        try:
+            worker.check(pack)
+        except InputError as error:
+            raise InputError(f"{pack[0].place}: {error}") from error
     todo.store.write_manifest(manifest(todo.suite))
     packs = [part for pack in todo.packs for part in worker.packs(pack)]
     progress.start(packs)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -38,6 +38,8 @@ class Run:
 
     spec: dict[str, Any]
     id: str
+    place: str = field(default="", compare=False)
+    """Where the suite asks for it: `file:line: runs[0]`."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,7 @@ def _runs(entries: Sequence[Entry], merge: bool) -> tuple[Run, ...]:
     origins: dict[str, Node] = {}
     for one in entries:
         for spec in one.specs():
-            run = Run(spec, run_id(spec))
+            run = Run(spec, run_id(spec), str(one.node.error("")).rstrip(": "))
             if run.id in runs and not merge:
                 raise one.node.error(f"the same run as {origins[run.id].place()}: {_summary(spec)}")
             runs.setdefault(run.id, run)
