@@ -134,7 +134,7 @@ class Worker:
         budget, settings = budget_of(spec), [setting_of(run.spec) for run in pack]
         trained = train(variant, network, sizes, settings, budget, examples, validation, on_point)
         peak, done = memory.bytes(), clock(self.device)
-        measured, drawn, error = self.measured(trained.runs, dataset)
+        measured, drawn, error = self.measured(trained.runs, dataset, self.chosen)
         cost = {
             "data_seconds": ready - begin,
             "compile_seconds": trained.seconds["compile"],
@@ -169,10 +169,10 @@ class Worker:
         part = self.examples(dataset, dataset.test)
         return evaluate(runs, chosen, part), arrays(runs, part, dataset.test.y)
 
-    def measured(self, runs: Runs, dataset: Dataset) -> tuple[*Measured, Exception | None]:
+    def measured(self, runs: Runs, dataset: Dataset, chosen: Chosen) -> tuple[*Measured, Exception | None]:
         """`measure`, and what went wrong: a faulty metric must not cost the training."""
         try:
-            return *self.measure(runs, dataset, self.chosen), None
+            return *self.measure(runs, dataset, chosen), None
         except Exception as error:
             return [{} for _ in runs.seeds], [{} for _ in runs.seeds], error
 
@@ -185,7 +185,10 @@ class Worker:
         self.set_threads(run.spec)
         runs = self.revive(run.spec, weights, dataset.event_shape)
         begin = clock(self.device)
-        (new,), (drawn,) = self.measure(runs, dataset, [(m, options) for m, options in self.chosen if m.name in names])
+        chosen = [(metric, options) for metric, options in self.chosen if metric.name in names]
+        (new,), (drawn,), error = self.measured(runs, dataset, chosen)
+        if error is not None:
+            return document | {"error": told(error, "trained, but not measured: ")}, None, None
         kept = {name: value for name, value in document["metrics"].items() if value["metric"] not in names}
         cost = document["cost"] | {"evaluate_seconds": clock(self.device) - begin}
         how = made(self.device, run.spec["train"]["precision"])
