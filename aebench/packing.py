@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from aebench import streams
 from aebench.errors import InputError
@@ -128,6 +129,30 @@ class Runs:
         return {name: value[None] for name, value in fn(self.seen(self.net), batch.x, batch.noise).items()}
 
 
+def trace(
+    net: nn.Module, loss: Callable[..., Any], own: Sequence[str], state: State, batch: Batch, hp: Any
+) -> Callable[..., tuple[dict[str, Tensor], list[Tensor]]]:
+    """`(state, x, noise, hp) -> (terms, gradients of the parameters named own)`, for every run of a pack.
+
+    The vmapped loss and its backward pass are recorded once, as the flat list of tensor operations they come down to,
+    and replayed at each step: the same operations and so the same bits, without the cost of finding them again.
+    """
+
+    def differentiated(state: State, x: Tensor, noise: dict[str, Tensor], hp: Any) -> Any:
+        leaves = {name: state[name].detach().requires_grad_() for name in own}
+        terms = each_run(net, loss, {**state, **leaves}, Batch(x, noise, batch.x_dim, batch.noise_dim), hp)
+        gradients = torch.autograd.grad(terms["loss"].sum(), list(leaves.values()))
+        return {name: term.detach() for name, term in terms.items()}, list(gradients)
+
+    recorded = make_fx(differentiated)(state, batch.x, batch.noise, hp)
+    for node in recorded.graph.nodes:
+        if node.target in (torch.ops.aten.alias.default, torch.ops.aten.detach.default):
+            node.replace_all_uses_with(node.args[0])
+    recorded.graph.eliminate_dead_code()
+    recorded.recompile()
+    return recorded
+
+
 class Pack:
     """Runs in training: leaves that carry a `[runs]` axis, and one optimiser for each player.
 
@@ -145,6 +170,7 @@ class Pack:
             self.parameters = {name: state[name].requires_grad_(p.requires_grad) for name, p in self.parameters.items()}
             self.buffers = {name: state[name] for name in self.buffers}
         self.losses = {part: mean_terms(loss) for part, loss in variant.losses.items()}
+        self.traced: dict[str, Callable[..., tuple[dict[str, Tensor], list[Tensor]]]] = {}
         self.players: dict[str, tuple[list[Tensor], StackedOptimizer]] = {}
         for part in self.losses:
             mine = {name: t for name, t in self.parameters.items() if not part or name.startswith(part + ".")}
@@ -167,8 +193,18 @@ class Pack:
         """One step of every player in turn, each seeing what the others have become: the terms, each `[runs]`."""
         logged: dict[str, Tensor] = {}
         for part, (parameters, optimizer) in self.players.items():
-            terms = self.call(self.losses[part], batch, hp)
-            optimizer.step(torch.autograd.grad(terms["loss"].sum(), parameters), fraction)
+            if self.stacked:
+                state = {name: tensor.detach() for name, tensor in {**self.parameters, **self.buffers}.items()}
+                if part not in self.traced:
+                    mine = {id(leaf) for leaf in parameters}
+                    own = [name for name, leaf in self.parameters.items() if id(leaf) in mine]
+                    self.traced[part] = trace(self.net, self.losses[part], own, state, batch, hp)
+                with torch.no_grad():
+                    terms, gradients = self.traced[part](state, batch.x, batch.noise, hp)
+            else:
+                terms = self.losses[part](self.net, batch.x, batch.noise, hp)
+                gradients = torch.autograd.grad(terms["loss"].sum(), parameters)
+            optimizer.step(gradients, fraction)
             logged |= {f"{part}/{name}" if part else name: term.detach() for name, term in terms.items()}
         if self.variant.after is not None:
             with torch.no_grad():
