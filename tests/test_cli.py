@@ -483,6 +483,7 @@ def test_ctrl_c_keeps_finished_packs_and_says_how_to_go_on(tmp_path: Path):
         command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     wait_for(lambda: len(stored(tmp_path)) == 2, process)
+    time.sleep(0.05)  # into the training of the second pack
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
@@ -499,6 +500,21 @@ def test_ctrl_c_keeps_finished_packs_and_says_how_to_go_on(tmp_path: Path):
     assert all(after[name] == before[name] for name in before if any(id in name for id in kept))
     aebench.run(tmp_path / "trial.yaml", out=tmp_path / "straight", device="cpu", report=False)
     assert numbers(tmp_path) == numbers(tmp_path / "straight")
+
+
+def test_ctrl_c_right_after_storing_counts_what_is_stored(copy: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch):
+    shutil.rmtree(copy / "results")
+    publish = Store.publish_all
+
+    def publish_and_stop(store: Store, publications: Any) -> None:
+        publish(store, publications)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Store, "publish_all", publish_and_stop)
+    said = cli("run", "trial.yaml", "--device", "cpu", "--quiet")
+    assert said.code == 130
+    assert len(documents(copy)) == 2
+    assert said.err == "interrupted: 2 of 8 runs are kept in results/trial; the same command trains the rest\n"
 
 
 def interrupt(*_: Any, **__: Any) -> None:

@@ -117,7 +117,7 @@ def run(
             with err.status("drawing the report") if not quiet else nullcontext():
                 done.report = pipeline.draw(done, allow_code)
     except KeyboardInterrupt:
-        kept = len(todo.documents)
+        kept = len(set(todo.store.ids()) & {run.id for run in wanted.runs})
         err.print(
             f"interrupted: {kept} of {len(wanted.runs)} runs are kept in {todo.store.folder}; "
             f"the same command trains the rest",

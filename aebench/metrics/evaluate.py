@@ -110,7 +110,7 @@ def encode(runs: Runs, part: Examples) -> list[dict[str, Tensor]]:
 
 SHOWN, SAMPLES = 10, 16
 """Reconstructions and prior samples of images that are kept for figures."""
-SCATTERED, SCATTERED_SAMPLES = 1000, 250
+SCATTERED, SCATTERED_SAMPLES = 500, 250
 """Codes, points of 2-D data, and prior samples of 2-D data that are kept for figures."""
 
 
