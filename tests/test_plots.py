@@ -10,7 +10,7 @@ import pytest
 from scipy import stats as reference
 
 from aebench import closed_forms
-from aebench.plots import FIGURES, file_name, groups, pictures, style, with_documents
+from aebench.plots import FIGURES, NEEDS, file_name, groups, pictures, style, with_documents
 from aebench.store.frame import from_documents
 
 BETAS = (1.0, 0.1, 0.01)
@@ -42,6 +42,13 @@ def measured(ax):
     return np.stack([line.get_xdata(orig=False), line.get_ydata(orig=False)], 1), ends
 
 
+def read_by_row(legend):
+    """The labels of a legend as a reader meets them, line by line."""
+    legend.get_figure().draw_without_rendering()
+    places = {text.get_text(): text.get_window_extent() for text in legend.get_texts()}
+    return sorted(places, key=lambda label: (-round(places[label].y0), places[label].x0))
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_draws_and_says_what_it_shows(name):
     documents = [*sweep(drawn.PINWHEEL, drawn.DIGITS), drawn.document(drawn.DIGITS, None, 0, variant="ae")]
@@ -53,6 +60,8 @@ def test_every_figure_draws_and_says_what_it_shows(name):
         assert drawing.caption.endswith(".")
         assert "seed" in drawing.caption
         assert drawing.alt.endswith(".")
+        assert drawing.data in ("pinwheel", "digits")
+    assert set(NEEDS) == set(FIGURES)
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -103,6 +112,9 @@ def test_axes_have_units_and_the_second_axis_is_the_kl_weight():
     assert all("per example" in ax.get_ylabel() for ax in energies.figure.axes)
     assert [("squared units" in ax.get_ylabel(), "nats" in ax.get_ylabel()) for ax in energies.figure.axes] == [
         (True, False), (False, True), (False, True), (False, True)]  # fmt: skip
+    for ax in energies.figure.axes[2:]:
+        assert ax.get_xlabel() == "log₁₀ of the notes' β = 1 / KL weight"
+    assert "beta in the tables is the KL weight" in energies.caption
     (top,) = energies.figure.axes[0].child_axes
     assert top.get_xlabel() == "KL weight"
     ticks = dict(zip([t.get_text() for t in top.get_xticklabels()], top.get_xticks(), strict=True))
@@ -140,7 +152,7 @@ def test_scheduled_and_zero_weights_are_no_points_of_a_sweep():
 def test_many_variants_are_told_apart_and_pages_share_their_axes():
     documents = [d for latent in range(2, 14) for d in sweep(drawn.DIGITS, seeds=1, latent=latent)]
     first, second = drawings("beta_sweep", documents)
-    labels = [[text.get_text() for text in d.figure.legends[0].get_texts()] for d in (first, second)]
+    labels = [read_by_row(d.figure.legends[0]) for d in (first, second)]
     assert labels == [[f"vae, latent {n}" for n in range(2, 8)], [f"vae, latent {n}" for n in range(8, 14)]]
     assert first.figure.axes[0].get_xlim() == second.figure.axes[0].get_xlim()
     looks = [style.series_style(i) for i in range(84)]
@@ -168,6 +180,77 @@ def test_latent_takes_the_most_active_dimensions_and_draws_the_posterior():
     assert drawing.caption.startswith("Training codes on pinwheel, seed 0")
 
 
+def clouds_of(*variants, scale=1.0, count=40):
+    """The latent figure of digits, with ten classes; variants other than `vae` have no posterior."""
+    documents = [drawn.document(drawn.DIGITS, 1.0 if v == "vae" else None, 0, variant=v) for v in variants]
+    held = {d["id"]: drawn.arrays(d) for d in documents}
+    for found in held.values():
+        repeats = -(-count // 40)
+        found |= {name: np.tile(found[name], (repeats, 1)) for name in ("codes", "codes_sd") if name in found}
+        found |= {"codes": found["codes"] * scale, "labels": np.arange(len(found["codes"])) % 10}
+    (drawing,) = drawings("latent", documents, held)
+    return drawing, [ax for ax in drawing.figure.axes if ax.axison]
+
+
+def test_ten_classes_have_categorical_colours_and_markers_of_their_own_and_few_codes_are_large():
+    looks = style.class_looks(range(10))
+    colours = [mpl.colors.to_hex(colour) for colour, _ in looks.values()]
+    assert colours == [mpl.colors.to_hex(colour) for colour in mpl.color_sequences["petroff10"]]
+    assert len({marker for _, marker in looks.values()}) == 10
+    assert len(set(style.class_looks(range(60)).values())) == 60
+    assert style.class_looks([3, 5]) == {3: (style.PALETTE[0], "o"), 5: (style.PALETTE[1], "s")}
+    sizes = []
+    for count in (160, 2000):
+        drawing, (ax,) = clouds_of("ae", count=count)
+        assert [mpl.colors.to_hex(points.get_facecolor()[0]) for points in ax.collections] == colours
+        assert read_by_row(drawing.figure.legends[0]) == [f"class {k}" for k in range(10)]
+        sizes.append(ax.collections[0].get_sizes()[0])
+    assert sizes[0] > 9 > sizes[1]
+
+
+@pytest.mark.parametrize(
+    ("variants", "title", "circle"),
+    [
+        (["ae", "sparse_ae"], "(code units)", "circle, for scale alone"),
+        (["vae"], "(prior standard deviations)", "circle, one standard deviation of the prior."),
+        (["ae", "vae"], "(code units; where ellipses are drawn, prior standard deviations)", "drawn, elsewhere for"),
+    ],
+)
+def test_units_of_codes_are_those_of_the_prior_only_with_a_posterior(variants, title, circle):
+    drawing, axes = clouds_of(*variants)
+    assert drawing.figure.get_suptitle().endswith(title)
+    assert circle in drawing.caption
+    assert ("Ellipses" in drawing.caption) == ("vae" in variants)
+    assert all([patch.get_radius() for patch in ax.patches] == [1] for ax in axes)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 5.0])
+def test_no_code_touches_the_edge_and_a_wild_one_does_not_widen_the_axes(scale):
+    drawing, axes = clouds_of("ae", "vae", scale=scale)
+    for ax in axes:
+        codes = np.concatenate([np.asarray(c.get_offsets()) for c in ax.collections])
+        assert np.abs(codes).max() < 0.93 * ax.get_xlim()[1]
+    assert "not shown" not in drawing.caption
+    document = drawn.document(drawn.DIGITS, None, 0, variant="ae")
+    held = drawn.arrays(document)
+    held["codes"][3] = 500
+    (drawing,) = drawings("latent", [document], {document["id"]: held})
+    assert drawing.figure.axes[0].get_xlim()[1] < 10
+    assert drawing.caption.endswith("Codes far outside are not shown: 1 of 40.")
+
+
+def test_no_room_is_left_for_a_legend_that_is_not_there():
+    (document,) = sweep(drawn.DIGITS, betas=(1.0,), seeds=1)
+    held = drawn.arrays(document)
+    (with_legend,) = drawings("latent", [document], {document["id"]: held})
+    del held["labels"]
+    (without,) = drawings("latent", [document], {document["id"]: held})
+    assert not without.figure.legends
+    without.figure.draw_without_rendering()
+    assert without.figure.get_tightbbox().y0 < 0.25
+    assert without.figure.get_figheight() < with_legend.figure.get_figheight() - 0.2
+
+
 def test_one_latent_and_unlabelled_codes_are_drawn():
     (document,) = sweep(drawn.DIGITS, betas=(1.0,), seeds=1, latent=1)
     held = drawn.arrays(document)
@@ -186,17 +269,54 @@ def test_wide_codes_get_axes_of_their_own_and_say_so():
     assert ae.get_xlim()[1] > 10 * vae.get_xlim()[1]
 
 
-def test_mosaic_keeps_pixels_in_rows_and_cuts_to_the_range_of_the_first():
+def test_mosaic_keeps_pixels_in_rows_and_cuts_to_the_limits():
     x = np.random.default_rng(0).random((3, 1, 8, 8))
-    page = pictures.mosaic([x, 2 * x])
+    page = pictures.mosaic([x, 2 * x], (0, 1))
     assert page.shape == (17, 26, 3)
     np.testing.assert_allclose(page[:8, :8, 0], x[0, 0])
     np.testing.assert_allclose(page[9:, 18:, 2], np.clip(2 * x[2, 0], 0, 1))
     assert np.all(page[8] == 1)
-    signed = pictures.mosaic([x[:, 0] * 4 - 2])
-    assert (signed[:8, :8].min(), signed.max()) == (pytest.approx((x[0].min() - x.min()) / np.ptp(x)), 1)
+    signed = pictures.mosaic([x[:, 0] * 4 - 2], (-2, 2))
+    np.testing.assert_allclose(signed[:8, :8, 1], x[0, 0])
     assert pictures.is_image(np.zeros((1, 3, 8, 8)))
     assert not pictures.is_image(np.zeros((1, 2)))
+
+
+@pytest.mark.parametrize(("name", "made"), [("samples", "samples"), ("reconstructions", "x_hat")])
+def test_what_a_run_makes_does_not_change_the_grey_of_the_others(name, made):
+    documents = [drawn.document(drawn.DIGITS, 1.0, 0, variant=v) for v in ("wild", "vae")]
+    held = {d["id"]: drawn.arrays(d) for d in documents}
+    held[documents[0]["id"]][made] = held[documents[0]["id"]][made] * 20 - 10
+    (drawing,) = drawings(name, documents, held)
+    page = np.asarray(drawing.figure.axes[0].images[0].get_array())
+    image = held[documents[1]["id"]][made][0, 0]
+    np.testing.assert_allclose(page[-8:, :8, 0], image, atol=1e-6)
+    assert "Shown from 0 to 1" in drawing.caption
+    for found in held.values():
+        found["x"] = found["x"] * 4 - 2  # no longer in [0, 1]: the grey of the originals
+    low, high = (f(np.concatenate([found["x"] for found in held.values()])) for f in (np.min, np.max))
+    (drawing,) = drawings(name, documents, held)
+    page = np.asarray(drawing.figure.axes[0].images[0].get_array())
+    np.testing.assert_allclose(page[-8:, :8, 0], (image - low) / (high - low), atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "made"), [("samples", "samples"), ("reconstructions", "points_hat")])
+def test_points_lie_off_the_frame_and_a_wild_one_does_not_shrink_the_others(name, made):
+    documents = sweep(drawn.PINWHEEL, seeds=1)
+    held = {d["id"]: drawn.arrays(d) for d in documents}
+    held[documents[0]["id"]]["points"][0] = 3.5, -3.5  # the outermost of all
+    held[documents[1]["id"]][made][:2] = -4.0, 4.0
+    (drawing,) = drawings(name, documents, held)
+    for document, ax in zip(documents, drawing.figure.axes, strict=True):
+        shown = np.concatenate([held[document["id"]][key] for key in ("points", made)])
+        for limits, values in zip((ax.get_xlim(), ax.get_ylim()), shown.T, strict=True):
+            assert limits[0] + 0.02 * np.ptp(limits) < values.min()
+            assert values.max() < limits[1] - 0.02 * np.ptp(limits)
+    assert "not shown" not in drawing.caption
+    held[documents[0]["id"]][made][0] = 1e4
+    (drawing,) = drawings(name, documents, held)
+    assert np.ptp(drawing.figure.axes[0].get_xlim()) < 20
+    assert "Blue points far outside are not shown: 1 of " in drawing.caption
 
 
 def test_reconstructions_of_many_runs_go_to_pages_each_with_the_originals():
@@ -222,6 +342,27 @@ def test_curves_draw_the_mean_over_seeds_on_a_log_axis_where_it_helps():
     documents[1]["curves"]["kl"][1] = None
     (drawing,) = drawings("curves", documents)
     assert drawing.figure.axes[0].get_yscale() == "log"
+
+
+def test_a_term_of_some_losses_says_whose_it_is():
+    documents = [drawn.document(drawn.DIGITS, None, 0, variant=v) for v in ("ae", "sparse_ae", "contractive_ae")]
+    documents[2]["curves"]["penalty"] = [3.0, 2.0, 1.0]
+    (drawing,) = drawings("curves", documents)
+    loss, penalty = [ax.get_title() for ax in drawing.figure.axes if ax.axison]
+    assert (loss, penalty) == ("loss", "penalty\nlogged by contractive_ae only")
+    assert "loss; penalty, logged by contractive_ae only." in drawing.alt
+    assert "only the runs that log the term" in drawing.caption
+    documents[1]["curves"]["penalty"] = [3.0, 2.0, 1.0]
+    (drawing,) = drawings("curves", documents)
+    assert drawing.figure.axes[1].get_title() == "penalty\nlogged by 2 of 3"
+    (drawing,) = drawings("curves", sweep(drawn.DIGITS))
+    assert "log the term" not in drawing.caption
+
+
+def test_legends_are_read_row_by_row():
+    betas = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+    (drawing,) = drawings("curves", sweep(drawn.DIGITS, betas=betas, seeds=1))
+    assert read_by_row(drawing.figure.legends[0]) == [f"KL weight {beta:g}" for beta in betas]
 
 
 def test_names_with_markup_are_drawn_as_they_are(tmp_path):
@@ -287,3 +428,11 @@ def test_the_table_needs_no_matplotlib_and_the_figures_no_torch():
 )
 def test_weights_are_written_short(value, text):
     assert groups.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("blobs.npy", "blobs"), ("my data.NPZ", "my-data"), ("a.npy.b", "a.npy.b"), ("lr 0.001", "lr-0.001")],
+)
+def test_file_names_drop_the_ending_of_data(text, name):
+    assert file_name(text) == name

@@ -60,6 +60,31 @@ def test_every_link_leads_to_a_file_and_every_picture_has_words(tmp_path):
     assert {"V_low", "kl_n"} <= set(table.columns)
 
 
+def test_small_things_read_well(tmp_path):
+    drawn.EVENTS |= {"blobs.npy": (2,)}
+    documents = runs(drawn.DIGITS | {"name": "blobs.npy"}, betas=(0.1,), made={"threads": 1})
+    for d in documents:
+        d["metrics"]["parameters"] = {"value": 17736.0, "unit": "numbers", "better": "lower", "version": 1}
+    drawn.store(tmp_path / "r", documents, about="", figures=["curves"])
+    text = page(tmp_path / "r", tmp_path / "out")
+    assert text.startswith("# sweep\n\n3 of 3 runs ended well.\n")
+    assert "cpu, fp32, 1 thread |" in text
+    assert " 17736 |" in text
+    assert "(figures/curves-blobs.png)" in text
+    assert "(tables/summary-blobs.csv)" in text
+
+
+def test_a_figure_that_is_not_drawn_gives_the_reason(tmp_path):
+    documents = [*runs(), *runs(drawn.GAUSSIAN)]
+    drawn.store(tmp_path / "r", documents, figures=["samples", "curves"])
+    text = page(tmp_path / "r", tmp_path / "out")
+    (line,) = [line for line in text.splitlines() if line.startswith("Nothing to draw")]
+    assert line.startswith("Nothing to draw on gaussian: it shows images and points in the plane")
+    drawn.store(tmp_path / "v", runs(drawn.GAUSSIAN), figures=["reconstructions"])
+    text = page(tmp_path / "v", tmp_path / "out")
+    assert "Nothing to draw: it shows images and points in the plane; reconstructions of other vectors" in text
+
+
 def test_each_failed_run_is_named_with_its_reason(tmp_path):
     bad = [
         drawn.document(drawn.DIGITS, 0.5, 7, status="diverged", message="loss | nan\nat <step> 3"),

@@ -110,6 +110,19 @@ def test_summary_is_the_interval_over_the_seeds_of_each_setting(frame):
     assert table["kl_n"].tolist()[:2] == [0, 0]
 
 
+def test_what_is_counted_has_no_interval_unless_it_differs():
+    def counted(*sizes):
+        runs = [document(seed=seed, values={"parameters": n, "active_units": 8.0}) for seed, n in enumerate(sizes)]
+        return summary(from_documents(runs))
+
+    table = counted(17736.0, 17736.0)
+    assert table[["parameters_mean", "parameters_n"]].to_numpy().tolist() == [[17736, 2]]
+    text = render(table, "md")
+    assert " 17736 |" in text
+    assert " 8 ± 0 |" in text
+    assert " 11 ± 13 |" in render(counted(10.0, 12.0), "md")
+
+
 def test_rows_and_metrics_are_chosen(frame):
     table = summary(frame[frame.variant == "ae"], rows="data", metrics="sse")
     assert list(table.columns) == ["data", "runs", "failed", "sse_mean", "sse_low", "sse_high", "sse_n"]

@@ -35,20 +35,35 @@ class Drawing:
     alt: str
     """What a reader sees who cannot see it."""
     figure: Figure
+    data: str = ""
+    """The label of the data set, where it shows one; the report then names those that have no drawing."""
 
 
 FIGURES = {
     "beta_sweep": (
         "aebench.plots.sweep:beta_sweep",
-        "C, U, S and −V against β, beside closed forms and the notes' rows",
+        "C, U, S and −V against the notes' β = 1 / KL weight, beside closed forms and the notes' rows",
     ),
-    "rate_distortion": ("aebench.plots.sweep:rate_distortion", "latent KL against C over β, beside the Gaussian bound"),
+    "rate_distortion": (
+        "aebench.plots.sweep:rate_distortion",
+        "latent KL against C over KL weights, beside the Gaussian bound",
+    ),
     "latent": ("aebench.plots.latent:latent", "the two most active latents, with the unit circle and the posteriors"),
     "reconstructions": ("aebench.plots.pictures:reconstructions", "test examples and what each run makes of them"),
     "samples": ("aebench.plots.pictures:samples", "draws from the prior, decoded"),
     "curves": ("aebench.plots.curves:curves", "the terms of the loss over training"),
 }
 """Figure -> (where its function is, one line)."""
+_SWEPT = "it shows runs with a constant KL weight above zero whose C, U, S, V and KL were measured (metric energy)"
+NEEDS = {
+    "beta_sweep": _SWEPT,
+    "rate_distortion": _SWEPT,
+    "latent": "it shows codes, and none are stored with these runs",
+    "reconstructions": "it shows images and points in the plane; reconstructions of other vectors are not drawn",
+    "samples": "it shows images and points in the plane that runs with a prior sampled; other vectors are not drawn",
+    "curves": "it shows the loss over training, and none is stored with these runs",
+}
+"""Figure -> why it may find nothing to draw."""
 
 
 def with_documents(frame: DataFrame, documents: Mapping[str, Mapping[str, Any]]) -> DataFrame:
@@ -59,5 +74,9 @@ def with_documents(frame: DataFrame, documents: Mapping[str, Mapping[str, Any]])
 
 
 def file_name(text: str) -> str:
-    """A name as part of a file name: letters, digits, dots, dashes and underscores; others become a dash."""
+    """A name as part of a file name: letters, digits, dots, dashes and underscores; others become a dash.
+
+    The ending of a file of data goes.
+    """
+    text = re.sub(r"\.np[yz]$", "", text, flags=re.IGNORECASE)
     return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.") or "unnamed"

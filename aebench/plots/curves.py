@@ -28,34 +28,49 @@ def curves(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
         for line in lines:
             if line.is_sweep:
                 name = f"curves-{file_name(data)}-{file_name(line.label)}"
-                yield _terms(name, f"{data}, {line.label}", list(line.settings), swept=True)
+                yield _terms(name, data, list(line.settings), sweep=line.label)
         others = [setting for line in lines if not line.is_sweep for setting in line.settings]
         for first in range(0, len(others), PER_FIGURE):
             page = f"-{1 + first // PER_FIGURE}" if len(others) > PER_FIGURE else ""
-            yield _terms(f"curves-{file_name(data)}{page}", data, others[first : first + PER_FIGURE], swept=False)
+            yield _terms(f"curves-{file_name(data)}{page}", data, others[first : first + PER_FIGURE])
 
 
 @style.styled
-def _terms(name: str, title: str, settings: list[Setting], *, swept: bool) -> Drawing:
+def _terms(name: str, data: str, settings: list[Setting], *, sweep: str = "") -> Drawing:
+    """`sweep` is the label of the one series that these settings are; empty where they are many."""
+    title, swept = f"{data}, {sweep}" if sweep else data, bool(sweep)
     terms = list(dict.fromkeys(term for s in settings for held in s.rows["curves"] for term in held if term != "step"))
     columns = min(len(terms), 3)
     rows = -(-len(terms) // columns)
-    figure, grid = style.panels(rows, columns, (style.WIDTH, 0.9 + 0.18 * (-(-len(settings) // 3)) + 2.2 * rows))
+    looks, across = _looks(settings, swept), 4 if swept else 3
+    height = 0.9 + 0.18 * style.legend_lines(len(settings), across) + 2.2 * rows
+    figure, grid = style.panels(rows, columns, (style.WIDTH, height))
     axes = [ax for row in grid for ax in row]
-    looks = _looks(settings, swept)
     handles: dict[str, Any] = {}
     for ax, term in zip(axes, terms, strict=False):
         for setting, look in zip(settings, looks, strict=True):
             if (handle := _band(ax, setting, term, look)) is not None:
                 handles.setdefault(str(handle.get_label()), handle)
         _dress(ax, term, settings)
+        ax.set_title(style.wrap("\n".join([term, *_held_by(term, settings)]), 96 // columns))
     for ax in axes[len(terms) :]:
         ax.set_axis_off()
     figure.suptitle(f"Training: {title}")
-    style.legend_below(figure, list(handles.values()), 4 if swept else 3)
+    style.legend_below(figure, list(handles.values()), across)
     rows_shown = pd.concat([setting.rows for setting in settings])
     caption = f"Terms of the training loss on {title}, each point a mean over steps: {seeds(rows_shown)}."
-    return Drawing(name, caption, f"Panels against the training step: {', '.join(terms)}.", figure)
+    if any(_held_by(term, settings) for term in terms):
+        caption += " A panel whose title says so shows only the runs that log the term; others may have no such term."
+    said = [", ".join([term, *_held_by(term, settings)]) for term in terms]
+    return Drawing(name, caption, f"Panels against the training step: {'; '.join(said)}.", figure, data)
+
+
+def _held_by(term: str, settings: list[Setting]) -> list[str]:
+    """Which runs log a term, in words; nothing where all do."""
+    own = [s.label for s in settings if any(term in held for held in s.rows["curves"])]
+    if len(own) == len(settings):
+        return []
+    return [f"logged by {own[0]} only" if len(own) == 1 else f"logged by {len(own)} of {len(settings)}"]
 
 
 def _looks(settings: list[Setting], swept: bool) -> list[dict[str, Any]]:
@@ -98,8 +113,7 @@ def _dress(ax: Axes, term: str, settings: list[Setting]) -> None:
         ax.set_ylim(max(y.min() / 1.5, y.max() * 1e-4), y.max() * 1.5)
         style.log_axis(ax.yaxis)
     ax.set_xlabel("step")
-    ax.set_title(term)
-    ax.set_ylabel(_unit(term, settings))
+    ax.set_ylabel(style.wrap(_unit(term, settings), 24))
 
 
 def _unit(term: str, settings: list[Setting]) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from aebench.plots import style
 from aebench.plots.groups import Panel
@@ -27,9 +29,10 @@ def draw(rows: list[list[Panel]], paint: Callable[[Axes, str], None], *, room: f
     """
     columns = max(map(len, rows))
     side = max(style.WIDTH / max(columns, 4), 1.15)
-    size = (max(columns * side + 0.3, 5), 0.45 + room + len(rows) * (side + 0.15))
-    figure, grid = style.panels(len(rows), columns, size, square=True)
     characters = int(side * 14)
+    lines = sum(max(style.wrap(panel.title, characters).count("\n") for panel in panels) for panels in rows)
+    size = (max(columns * side + 0.3, 5), 0.6 + room + len(rows) * side + 0.25 * (len(rows) - 1) + 0.15 * lines)
+    figure, grid = style.panels(len(rows), columns, size, square=True)
     for places, panels in zip(grid, rows, strict=True):
         for ax in places[len(panels) :]:
             ax.set_axis_off()
@@ -41,6 +44,12 @@ def draw(rows: list[list[Panel]], paint: Callable[[Axes, str], None], *, room: f
             ax.tick_params(labelleft=i == 0, labelbottom=_is_lowest(rows, panels, i))
             paint(ax, panel.run)
     return figure
+
+
+def usual(distances: NDArray[np.float64]) -> float:
+    """The largest distance, so that axes show all points; where one in 200, or one alone, lies far out, the next."""
+    near = float(np.quantile(distances, 0.995, method="lower"))
+    return float(distances.max()) if distances.max() <= 1.5 * near else near
 
 
 def _is_lowest(rows: list[list[Panel]], panels: list[Panel], column: int) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import cycle
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from pandas import DataFrame
 
@@ -19,8 +19,10 @@ from aebench.plots.groups import Panel, datasets, evaluated, in_words, lowest_se
 
 BUBBLES = 60
 """Posteriors drawn in a panel, of the first codes; all would hide one another."""
-LEGEND = 24
-"""Classes that a legend can name."""
+LEGEND, COLUMNS = 24, 6
+"""Classes that a legend can name, and those in one line of it."""
+MARGIN = 1.12
+"""Axes are wider than what they show, so that no marker touches their edge."""
 ROOM = 2.0
 """A panel whose codes spread this many times wider than the variational ones has axes of its own."""
 
@@ -37,11 +39,10 @@ class Cloud(NamedTuple):
 
     @property
     def reach(self) -> float:
-        """Half the width of axes that show nearly all of it, the unit circle included."""
-        return max(1.15, 1.05 * float(np.quantile(np.abs(self.mu).max(1), 0.995)), 1.1 * self._bubbles())
-
-    def _bubbles(self) -> float:
-        return 0 if self.sd is None else float(np.quantile((np.abs(self.mu) + self.sd)[:BUBBLES].max(1), 0.98))
+        """Half the width of axes that show all but wild codes, off their edges, and the unit circle."""
+        extents = [np.ones(1), np.abs(self.mu).max(1)]
+        extents += [] if self.sd is None else [(np.abs(self.mu) + self.sd)[:BUBBLES].max(1)]
+        return MARGIN * max(map(grid.usual, extents))
 
 
 def latent(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
@@ -72,20 +73,40 @@ def _clouds(name: str, data: str, rows: list[list[Panel]], clouds: dict[str, Clo
     common = _common_reach(list(clouds.values()))
     shown = [panel for row in rows for panel in row]
     classes = np.unique(np.concatenate([cloud.y for cloud in clouds.values()])).tolist()
-    looks = dict(zip(classes, zip(style.label_colours(len(classes)), cycle(style.MARKERS)), strict=False))
-    figure = grid.draw(rows, lambda ax, run: _paint(ax, clouds[run], common, looks), room=0.6)
-    figure.suptitle(
-        f"Latent space: {data}\nmost active latent across, second up (prior standard deviations)", fontsize=9
-    )
-    if 1 < len(classes) <= LEGEND:
-        dots = [Line2D([], [], ls="", marker=m, color=c, label=f"class {k}") for k, (c, m) in looks.items()]
-        style.legend_below(figure, dots, 6)
+    looks = style.class_looks(classes)
+    dots = [Line2D([], [], ls="", marker=m, color=c, label=f"class {k}") for k, (c, m) in looks.items()]
+    dots = dots if 1 < len(dots) <= LEGEND else []
+    room = 0.15 + (0.2 * style.legend_lines(len(dots), COLUMNS) + 0.1 if dots else 0)
+    figure = grid.draw(rows, lambda ax, run: _paint(ax, clouds[run], common, looks), room=room)
+    drawn = [clouds[panel.run] for panel in shown]
+    units, words = _units(drawn)
+    figure.suptitle(f"Latent space: {data}\nmost active latent across, second up ({units})", fontsize=9)
+    style.legend_below(figure, dots, COLUMNS)
     caption = (
-        f"{of}, in the two latents of largest variance{', coloured by class' if len(classes) > 1 else ''}. Dotted: the "
-        f"unit circle. Ellipses: posteriors of the first {BUBBLES} codes, semi-axes σ. All panels have the same axes, "
-        "but those whose title says otherwise; the outermost codes may lie outside."
+        f"{of}, in the two latents of largest variance{', coloured by class' if len(classes) > 1 else ''}. {words}"
     )
-    return Drawing(name, caption, f"Scatter of codes: {in_words(shown, lambda p: _spread(clouds[p.run]))}.", figure)
+    if any(cloud.reach > common for cloud in drawn):
+        caption += " All panels have the same axes, but those whose title says otherwise."
+    if outside := sum(int((np.abs(cloud.mu).max(1) > max(common, cloud.reach)).sum()) for cloud in drawn):
+        caption += f" Codes far outside are not shown: {outside} of {sum(len(cloud.mu) for cloud in drawn)}."
+    alt = f"Scatter of codes: {in_words(shown, lambda p: _spread(clouds[p.run]))}."
+    return Drawing(name, caption, alt, figure, data)
+
+
+def _units(clouds: list[Cloud]) -> tuple[str, str]:
+    """The units of the axes for a title, and what the circle and the ellipses are for a caption.
+
+    Without a posterior there is no prior, and the units are those that training happened to find.
+    """
+    random = [cloud.sd is not None for cloud in clouds]
+    if not any(random):
+        return "code units", "Dotted: the unit circle, for scale alone; these codes have no posterior."
+    ellipses = f"Ellipses: posteriors of the first {BUBBLES} codes, semi-axes σ."
+    if all(random):
+        return "prior standard deviations", f"Dotted: the unit circle, one standard deviation of the prior. {ellipses}"
+    circle = "Dotted: the unit circle, one standard deviation of the prior where ellipses are drawn"
+    where = "code units; where ellipses are drawn, prior standard deviations"
+    return where, f"{circle}, elsewhere for scale alone. {ellipses}"
 
 
 def _common_reach(clouds: list[Cloud]) -> float:
@@ -97,9 +118,12 @@ def _common_reach(clouds: list[Cloud]) -> float:
 
 
 def _paint(ax: Axes, cloud: Cloud, common: float, looks: dict[int, tuple[Any, str]]) -> None:
+    width = ax.get_window_extent().width / style.DPI
+    area = float(np.clip(2000 * width / len(cloud.mu), 3.5, 18))  # square points: few can be large, many would hide
     for label, (colour, marker) in looks.items():
         points = cloud.mu[cloud.y == label]
-        ax.scatter(*points.T, s=5, color=colour, marker=marker, lw=0, alpha=0.7, rasterized=True, zorder=2)
+        size = area * style.MARKER_AREAS.get(marker, 1)
+        ax.scatter(*points.T, s=size, color=colour, marker=marker, lw=0, alpha=0.8, rasterized=True, zorder=2)
     if cloud.sd is not None:
         width, height = 2 * cloud.sd[:BUBBLES].T
         edges = [looks[label][0] for label in cloud.y[:BUBBLES].tolist()]
@@ -111,6 +135,8 @@ def _paint(ax: Axes, cloud: Cloud, common: float, looks: dict[int, tuple[Any, st
     reach = cloud.reach if own else common
     ax.set_xlim(-reach, reach)
     ax.set_ylim(-reach, reach)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     if own:
         ax.set_title(f"{ax.get_title()}\n(axes to ±{reach:.2g})", fontsize=8)
         ax.tick_params(labelleft=False, labelbottom=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,13 +37,12 @@ def reconstructions(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
             stacks = [(panel.lines, images[panel.run]["x_hat"][:EXAMPLES]) for panel in panels]
             stacks = [("original", images[panels[0].run]["x"][:EXAMPLES]), *stacks]
             alt = f"A row of originals, and below it rows of reconstructions: {in_words(panels)}."
-            yield Drawing(
-                page, f"{part} examples of {data} and their reconstructions {how}.", alt, _mosaic(title, stacks)
-            )
+            caption, limits = f"{part} examples of {data} and their reconstructions {how}.", _limits(images, "x_hat")
+            yield Drawing(page, f"{caption} {_said(limits)}", alt, _mosaic(title, stacks, limits), data)
         points = {run: found for run, found in held.items() if {"points", "points_hat"} <= set(found)}
         for page, panels in grid.pages(name, picture_rows(rows, points)):
             caption = f"{part} points of {data} (grey) joined to their reconstructions (blue) {how}; units of the data."
-            yield _planes(page, title, caption, panels, points, _draw_returns)
+            yield _planes(page, title, caption, panels, points, "points_hat", data)
 
 
 def samples(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
@@ -55,12 +54,12 @@ def samples(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
         images = {run: found for run, found in held.items() if is_image(found.get("samples"))}
         for page, panels in _pages(name, picture_rows(rows, images)):
             stacks = [(panel.lines, images[panel.run]["samples"][:SAMPLES]) for panel in panels]
-            alt = f"Rows of sampled images: {in_words(panels)}."
-            yield Drawing(page, f"{how}, trained on {data}.", alt, _mosaic(title, stacks))
+            alt, limits = f"Rows of sampled images: {in_words(panels)}.", _limits(images, "samples")
+            yield Drawing(page, f"{how}, trained on {data}. {_said(limits)}", alt, _mosaic(title, stacks, limits), data)
         points = {run: found for run, found in held.items() if found.get("samples", np.empty(0)).shape[1:] == (2,)}
         for page, panels in grid.pages(name, picture_rows(rows, points)):
             caption = f"{how} (blue), over {part} points of {data} (grey); units of the data."
-            yield _planes(page, title, caption, panels, points, _draw_samples)
+            yield _planes(page, title, caption, panels, points, "samples", data)
 
 
 def is_image(stack: Array | None) -> bool:
@@ -68,13 +67,24 @@ def is_image(stack: Array | None) -> bool:
     return stack is not None and (stack.ndim == 3 or (stack.ndim == 4 and stack.shape[1] in (1, 3)))
 
 
-def mosaic(stacks: Sequence[Array]) -> Array:
-    """Rows of images with white gaps between them: `[height, width, 3]` in [0, 1].
+def _limits(images: Mapping[str, Held], made: str) -> tuple[float, float]:
+    """The values shown as black and white: 0 and 1 where the originals lie there, else their least and greatest.
 
-    Values are shown from 0 to 1 where the first row lies there, else from its least to its greatest; others are cut.
+    What models make may lie anywhere and must not change the scale; it counts where no originals are stored.
     """
+    shown = [found["x"] for found in images.values() if "x" in found] or [found[made] for found in images.values()]
+    low, high = min(float(stack.min()) for stack in shown), max(float(stack.max()) for stack in shown)
+    return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
+
+
+def _said(limits: tuple[float, float]) -> str:
+    return f"Shown from {limits[0]:.3g} to {limits[1]:.3g}; values beyond are cut."
+
+
+def mosaic(stacks: Sequence[Array], limits: tuple[float, float] = (0.0, 1.0)) -> Array:
+    """Rows of images with white gaps between them: `[height, width, 3]` in [0, 1]; values beyond the limits are cut."""
     rows = [_channels_last(np.asarray(stack, np.float64)) for stack in stacks]
-    low, high = (0.0, 1.0) if rows[0].min() >= 0 and rows[0].max() <= 1 else (rows[0].min(), rows[0].max())
+    low, high = limits
     count, (height, width) = max(map(len, rows)), rows[0].shape[1:3]
     gap = max(1, height // 14)
     page = np.ones((len(rows) * (height + gap) - gap, count * (width + gap) - gap, 3))
@@ -100,8 +110,8 @@ def _pages(name: str, rows: list[list[Panel]]) -> Iterator[tuple[str, list[Panel
 
 
 @style.styled
-def _mosaic(title: str, stacks: list[Stack]) -> Figure:
-    page = mosaic([stack for _, stack in stacks])
+def _mosaic(title: str, stacks: list[Stack], limits: tuple[float, float]) -> Figure:
+    page = mosaic([stack for _, stack in stacks], limits)
     labels = [style.wrap(label, 24) for label, _ in stacks]
     side = max(len(line) for label in labels for line in label.split("\n")) * 0.075 + 0.2
     width = style.WIDTH - side
@@ -125,11 +135,12 @@ def _planes(
     caption: str,
     rows: list[list[Panel]],
     held: Mapping[str, Held],
-    draw: Callable[[Axes, Held], None],
+    made: str,
+    data: str,
 ) -> Drawing:
-    drawn = np.concatenate([np.asarray(found[key]) for found in held.values() for key in _POINTS if key in found])
-    low, high = np.quantile(drawn, [0.001, 0.999], axis=0)  # a wild reconstruction must not shrink the others
-    middle, reach = (low + high) / 2, 0.55 * float((high - low).max() or 1)
+    shown = [panel for row in rows for panel in row]
+    middle, reach = _window(list(held.values()), made)
+    draw = _draw_samples if made == "samples" else _draw_returns
 
     def paint(ax: Axes, run: str) -> None:
         draw(ax, held[run])
@@ -138,11 +149,23 @@ def _planes(
 
     figure = grid.draw(rows, paint)
     figure.suptitle(title)
-    shown = in_words([panel for row in rows for panel in row])
-    return Drawing(name, caption, f"Panels of points in the plane: {shown}.", figure)
+    points = np.concatenate([held[panel.run][made] for panel in shown])
+    if outside := int((np.abs(points - middle).max(1) > reach).sum()):
+        caption += f" Blue points far outside are not shown: {outside} of {len(points)}."
+    return Drawing(name, caption, f"Panels of points in the plane: {in_words(shown)}.", figure, data)
 
 
-_POINTS = ("points", "points_hat", "samples")
+def _window(held: list[Held], made: str) -> tuple[Array, float]:
+    """The middle of square axes and half their width: all originals, and what models make up to twice as far out."""
+    given = [np.asarray(found["points"], np.float64) for found in held if "points" in found]
+    points = np.concatenate([np.asarray(found[made], np.float64) for found in held])
+    around = np.concatenate(given or [points])
+    middle = (around.min(0) + around.max(0)) / 2
+    reach = grid.usual(np.abs(points - middle).max(1))
+    if given:  # a wild reconstruction must not shrink the others
+        least = float(np.abs(around - middle).max())
+        reach = min(max(reach, least), 2 * least)
+    return middle, 1.1 * reach or 1.0
 
 
 def _draw_returns(ax: Axes, held: Held) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import textwrap
 from collections.abc import Callable, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -17,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from aebench.store import atomic
@@ -53,7 +55,9 @@ RC: dict[Any, Any] = {
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F5539")
 """Okabe and Ito (2008) without yellow and black, which stand for nothing measured; the last is a dark brown."""
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h")
+MARKER_AREAS = {"s": 0.8, "*": 2.0, "^": 1.2, "v": 1.2, "<": 1.2, ">": 1.2, "P": 1.2, "X": 1.2}
+"""What the area of some markers is multiplied by, so that all look as large."""
 DASHES: tuple[Any, ...] = ("-", (0, (6, 1.5, 1, 1.5)), (0, (1, 1)))
 REFERENCE = "0.25"
 """The grey of what is known and not measured: closed forms, bounds, printed tables."""
@@ -69,11 +73,13 @@ def series_style(index: int) -> dict[str, Any]:
     }
 
 
-def label_colours(count: int) -> list[Any]:
-    """One colour a class: Okabe and Ito as long as they last, then even steps through viridis."""
-    if count <= len(PALETTE):
-        return list(PALETTE[:count])
-    return [mpl.colormaps["viridis"](value) for value in np.linspace(0, 0.88, count)]
+def class_looks(classes: Sequence[int]) -> dict[int, tuple[Any, str]]:
+    """Colour and marker of each class: Okabe and Ito as long as they last, else the ten of Petroff (2021).
+
+    Both are chosen for readers with colour vision deficiencies; no two of the first 60 classes share colour and marker.
+    """
+    colours = PALETTE if len(classes) <= len(PALETTE) else mpl.color_sequences["petroff10"]
+    return dict(zip(classes, zip(cycle(colours), cycle(MARKERS), strict=False), strict=False))
 
 
 def styled(function: Callable[P, T]) -> Callable[P, T]:
@@ -91,7 +97,8 @@ def panels(
     rows: int, columns: int, size: tuple[float, float], *, square: bool = False, **options: Any
 ) -> tuple[Figure, list[list[Axes]]]:
     """A figure of `size` inches with a grid of axes, laid out so that nothing overlaps; `square` ones move together."""
-    figure = Figure(figsize=size, dpi=DPI, layout="compressed" if square else "constrained")
+    layout = ConstrainedLayoutEngine(compress=square, h_pad=0.07 if square else None)
+    figure = Figure(figsize=size, dpi=DPI, layout=layout)
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, columns, squeeze=False, **options)
     return figure, [list(row) for row in grid]
@@ -116,10 +123,18 @@ def log_axis(axis: Axis) -> None:
 
 
 def legend_below(figure: Figure, handles: Sequence[Any], columns: int) -> None:
-    """A legend under all panels, in space of its own; none where there is nothing to tell apart."""
-    labels = [str(handle.get_label()) for handle in handles]
-    if labels:
-        figure.legend(handles, labels, loc="outside lower center", ncols=max(1, min(columns, len(labels))))
+    """A legend under all panels, in space of its own, read row by row; none where there is nothing to tell apart."""
+    if handles:
+        lines = legend_lines(len(handles), columns)
+        columns = -(-len(handles) // lines)
+        order = [handle for column in range(columns) for handle in handles[column::columns]]  # matplotlib fills columns
+        labels = [str(handle.get_label()) for handle in order]
+        figure.legend(order, labels, loc="outside lower center", ncols=columns)
+
+
+def legend_lines(count: int, columns: int) -> int:
+    """Lines of a legend with so many entries, at most `columns` in a line."""
+    return -(-count // columns)
 
 
 def wrap(text: str, width: int) -> str:

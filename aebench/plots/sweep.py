@@ -27,11 +27,15 @@ ENERGIES = {
     "S": "⟨S⟩ (nats per example)",
     "V": "−⟨V⟩ (nats per example)",
 }
+BETA_LABEL = "log₁₀ of the notes' β = 1 / KL weight"
 COLUMNS = [*ENERGIES, "kl"]
 
 
 def beta_sweep(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
-    """For each data set ⟨C⟩, ⟨U⟩, ⟨S⟩, −⟨V⟩ against log₁₀ of the notes' β: means over seeds, 95 % t intervals."""
+    """For each data set ⟨C⟩, ⟨U⟩, ⟨S⟩, −⟨V⟩ against log₁₀ of the notes' β: means over seeds, 95 % t intervals.
+
+    The notes' β is one over the KL weight, which is what variants and tables call beta: the axis says so.
+    """
     for data, rows in datasets(_swept(frame)):
         count = len(series(rows))
         for first in range(0, count, PER_FIGURE):
@@ -68,11 +72,14 @@ def _energies(name: str, data: str, rows: DataFrame, first: int) -> Drawing:
     axes["C"].set_xlim(*limits)
     for above, below in zip(*grid, strict=True):
         _kl_weight_axis(above, limits)
-        below.set_xlabel("log₁₀ β,  β = 1 / KL weight")
+        below.set_xlabel(BETA_LABEL)
     figure.suptitle(f"Energy view: {data}")
     style.legend_below(figure, handles, 2)
-    caption = f"⟨C⟩ with sampled z, ⟨U⟩, ⟨S⟩ and −⟨V⟩ on {data} against log₁₀ β: {seeds(rows)}.{exact.words()}"
-    return Drawing(name, caption, f"Four panels against log₁₀ β. {_ends(lines)}", figure)
+    caption = (
+        f"⟨C⟩ with sampled z, ⟨U⟩, ⟨S⟩ and −⟨V⟩ on {data} against log₁₀ of the notes' β, which is 1 / KL weight: "
+        f"{seeds(rows)}. The variants' beta in the tables is the KL weight.{exact.words()}"
+    )
+    return Drawing(name, caption, f"Four panels against {BETA_LABEL}. {_ends(lines)}", figure, data)
 
 
 def _measured(ax: Axes, line: Series, column: str, index: int) -> Any:
@@ -134,7 +141,7 @@ def _rate(name: str, data: str, rows: DataFrame) -> Drawing:
         else ""
     )
     caption = f"Latent KL against ⟨C⟩ on {data}: {seeds(rows)}. Numbers at points{of} are KL weights.{bound}"
-    return Drawing(name, caption, f"Latent KL falls as the error C grows. {_ends(lines)}", figure)
+    return Drawing(name, caption, f"Latent KL falls as the error C grows. {_ends(lines)}", figure, data)
 
 
 def _known_rates(ax: Axes, exact: Known, weights: Floats) -> list[Any]:

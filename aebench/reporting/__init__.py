@@ -132,12 +132,21 @@ def _figures(
     parts = ["## Figures\n"]
     for name, function in figures.items():
         parts.append(f"### {escape(name)}\n")
-        count = len(parts)
+        shown: list[str] = []
         for drawing in function(good, arrays):
             stem = _unused(f"figures/{drawing.name}", ".png", files).removesuffix(".png")
             style.save(drawing.figure, folder / "figures", Path(stem).name)
             files += [f"{stem}.png", f"{stem}.svg"]
             parts += [picture(drawing.alt, f"{stem}.png", f"{stem}.svg"), f"{escape(drawing.caption)}\n"]
-        if len(parts) == count:
-            parts.append("Nothing to draw: no run has stored what this figure shows.\n")
+            shown.append(drawing.data)
+        parts += _undrawn(name, list(dict.fromkeys(good["data"])), shown)
     return parts
+
+
+def _undrawn(name: str, datasets: list[str], shown: list[str]) -> list[str]:
+    """Why a figure, or its part on some data, is not there; a figure that compares data sets names none."""
+    why = plots.NEEDS.get(name, "no run has stored what this figure shows")
+    if not shown:
+        return [f"Nothing to draw: {why}.\n"]
+    left = [] if "" in shown else [escape(data) for data in datasets if data not in shown]
+    return [f"Nothing to draw on {', '.join(left)}: {why}.\n"] if left else []

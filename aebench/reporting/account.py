@@ -25,7 +25,8 @@ def head(manifest: Mapping[str, Any], documents: Sequence[Document]) -> str:
     said = f"{good} of {total} runs ended well"
     said += f", {bad} did not (see [Failures](#failures))" if bad else ""
     said += f", {missing} {'is' if missing == 1 else 'are'} still to be run" if missing else ""
-    lines = [f"# {escape(manifest['name'])}\n", f"{escape(manifest.get('about') or '')}\n", f"{said}.\n"]
+    about = [f"{escape(manifest['about'])}\n"] if manifest.get("about") else []
+    lines = [f"# {escape(manifest['name'])}\n", *about, f"{said}.\n"]
     if not good:
         lines.append("**There is nothing to show yet: no run has ended well.**\n")
     return "\n".join(lines)
@@ -112,7 +113,8 @@ def _data(label: str, document: Document) -> str:
 
 def _device(how: Mapping[str, Any]) -> str:
     parts = [how.get("device"), how.get("precision")]
-    parts += [how.get("driver") and f"driver {how['driver']}", how.get("threads") and f"{how['threads']} threads"]
+    count = how.get("threads")
+    parts += [how.get("driver") and f"driver {how['driver']}", count and f"{count} thread{'s' if count != 1 else ''}"]
     return ", ".join(str(part) for part in parts if part) or "not recorded"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ __all__ = ["format_interval", "format_number", "pivot", "render", "settings", "s
 
 _RUN = ("id", "seed", "status", "error")
 _DERIVED = ("kl_weight", "notes_beta")
+_COUNTED = re.compile(r"parameters|flops_\w+")
+"""Values that are counted, not measured: where all seeds have the same, an interval would say nothing."""
 
 
 def settings(frame: pd.DataFrame) -> list[str]:
@@ -51,6 +54,8 @@ def summary(
         low, high = found.low[:, m], found.high[:, m]
         if _values(frame)[name].get("shared"):  # one number of a pack, not a sample: no interval
             low, high = np.full_like(low, np.nan), np.full_like(high, np.nan)
+        elif _COUNTED.fullmatch(name):
+            low, high = np.where(low == high, np.nan, [low, high])
         arrays = (found.mean[:, m], low, high, found.n[:, m])
         columns |= dict(zip((f"{name}_{statistic}" for statistic in STATISTICS), arrays, strict=True))
     table = pd.DataFrame(columns)
