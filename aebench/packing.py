@@ -189,16 +189,25 @@ class Pack:
             return each_run(self.net, fn, {**self.parameters, **self.buffers}, batch, hp)
         return fn(self.net, batch.x, batch.noise, hp)
 
+    def prepare(self, batch: Batch, hp: Any) -> None:
+        """Record what a step does, from a batch as each step gets it; a pack of one needs none."""
+        if not self.stacked:
+            return
+        state = {name: tensor.detach() for name, tensor in {**self.parameters, **self.buffers}.items()}
+        for part, (parameters, _) in self.players.items():
+            mine = {id(leaf) for leaf in parameters}
+            own = [name for name, leaf in self.parameters.items() if id(leaf) in mine]
+            self.traced[part] = trace(self.net, self.losses[part], own, state, batch, hp)
+
     def step(self, batch: Batch, hp: Any, fraction: float) -> dict[str, Tensor]:
-        """One step of every player in turn, each seeing what the others have become: the terms, each `[runs]`."""
+        """One step of every player in turn, each seeing what the others have become: the terms, each `[runs]`.
+
+        A pack of several runs is to be prepared first.
+        """
         logged: dict[str, Tensor] = {}
         for part, (parameters, optimizer) in self.players.items():
             if self.stacked:
                 state = {name: tensor.detach() for name, tensor in {**self.parameters, **self.buffers}.items()}
-                if part not in self.traced:
-                    mine = {id(leaf) for leaf in parameters}
-                    own = [name for name, leaf in self.parameters.items() if id(leaf) in mine]
-                    self.traced[part] = trace(self.net, self.losses[part], own, state, batch, hp)
                 with torch.no_grad():
                     terms, gradients = self.traced[part](state, batch.x, batch.noise, hp)
             else:

@@ -78,6 +78,7 @@ def train(
     feed = Feed(examples, budget.batch, variant.noise(budget.batch, event_shape, sizes), seeds, dtype)
     feed.fill(0)
     packing.check_pure(variant, pack.net, feed.step(0), type(hyper.at(0))(*(v.reshape(-1)[0] for v in hyper.at(0))))
+    pack.prepare(feed.step(0), hyper.at(0.0))
     if budget.keep == "best_validation" and validation is None:
         raise ValueError("keep='best_validation' needs the validation part")
     best = Best(pack.state, len(seeds), device) if budget.keep == "best_validation" else None
