@@ -203,7 +203,7 @@ class Worker:
         return Runs(variant, net, sizes.latent, [spec["seed"]], state)
 
 
-CUTOFF = 200_000
+CUTOFF = 300_000
 """Parameters up to which a fully connected net trains faster in a pack on a CPU: tests/benchmarks/training.py."""
 
 
