@@ -210,7 +210,7 @@ CUTOFF = 150_000
 def small(net: torch.nn.Module) -> bool:
     """Whether a net is too small to keep a CPU busy alone.
 
-    Wide nets do. Convolutions go one by one too, though a small one gained by packing: their cut-off is not measured yet.
+    Wide nets do. Convolutions go one by one too, though a small one gained: their cut-off is not measured yet.
     """
     parameters = list(net.parameters())
     return all(p.ndim <= 2 for p in parameters) and sum(p.numel() for p in parameters) <= CUTOFF
