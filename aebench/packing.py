@@ -9,6 +9,7 @@ import copy
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -130,7 +131,7 @@ class Runs:
 
 
 def trace(
-    net: nn.Module, loss: Callable[..., Any], own: Sequence[str], state: State, batch: Batch, hp: Any
+    call: Callable[..., dict[str, Tensor]], own: Sequence[str], state: State, batch: Batch, hp: Any
 ) -> Callable[..., tuple[dict[str, Tensor], list[Tensor]]]:
     """`(state, x, noise, hp) -> (terms, gradients of the parameters named own)`, for every run of a pack.
 
@@ -140,7 +141,7 @@ def trace(
 
     def differentiated(state: State, x: Tensor, noise: dict[str, Tensor], hp: Any) -> Any:
         leaves = {name: state[name].detach().requires_grad_() for name in own}
-        terms = each_run(net, loss, {**state, **leaves}, Batch(x, noise, batch.x_dim, batch.noise_dim), hp)
+        terms = call({**state, **leaves}, Batch(x, noise, batch.x_dim, batch.noise_dim), hp)
         gradients = torch.autograd.grad(terms["loss"].sum(), list(leaves.values()))
         return {name: term.detach() for name, term in terms.items()}, list(gradients)
 
@@ -156,7 +157,7 @@ def trace(
 class Pack:
     """Runs in training: leaves that carry a `[runs]` axis, and one optimiser for each player.
 
-    A pack of one is its net: called directly, without the axis (vmap over one run costs half as much again).
+    A pack of one goes without the axis (vmap over one run costs half as much again).
     """
 
     def __init__(
@@ -180,44 +181,41 @@ class Pack:
     @property
     def state(self) -> State:
         """A copy of everything learnt so far: `{name: [runs, ...]}`."""
-        state = {name: tensor.detach().clone() for name, tensor in {**self.parameters, **self.buffers}.items()}
+        state = {name: tensor.clone() for name, tensor in self.leaves.items()}
         return state if self.stacked else {name: tensor[None] for name, tensor in state.items()}
 
-    def call(self, fn: Callable[..., Any], batch: Batch, hp: Any) -> Any:
-        """`fn(net, x, noise, hp)` of every run."""
+    @property
+    def leaves(self) -> State:
+        """Parameters and buffers as they are now, cut off from any graph."""
+        return {name: tensor.detach() for name, tensor in {**self.parameters, **self.buffers}.items()}
+
+    def call(self, fn: Callable[..., Any], state: State, batch: Batch, hp: Any) -> Any:
+        """`fn(net, x, noise, hp)` of every run, with this state."""
         if self.stacked:
-            return each_run(self.net, fn, {**self.parameters, **self.buffers}, batch, hp)
-        return fn(self.net, batch.x, batch.noise, hp)
+            return each_run(self.net, fn, state, batch, hp)
+        return pure(self.net, fn)(state, batch.x, batch.noise, hp)
 
     def prepare(self, batch: Batch, hp: Any) -> None:
-        """Record what a step does, from a batch as each step gets it; a pack of one needs none."""
-        if not self.stacked:
-            return
-        state = {name: tensor.detach() for name, tensor in {**self.parameters, **self.buffers}.items()}
+        """Record what a step does, from a batch as each step gets it."""
         for part, (parameters, _) in self.players.items():
             mine = {id(leaf) for leaf in parameters}
             own = [name for name, leaf in self.parameters.items() if id(leaf) in mine]
-            self.traced[part] = trace(self.net, self.losses[part], own, state, batch, hp)
+            self.traced[part] = trace(partial(self.call, self.losses[part]), own, self.leaves, batch, hp)
 
     def step(self, batch: Batch, hp: Any, fraction: float) -> dict[str, Tensor]:
         """One step of every player in turn, each seeing what the others have become: the terms, each `[runs]`.
 
-        A pack of several runs is to be prepared first.
+        The pack is to be prepared first.
         """
         logged: dict[str, Tensor] = {}
         for part, (parameters, optimizer) in self.players.items():
-            if self.stacked:
-                state = {name: tensor.detach() for name, tensor in {**self.parameters, **self.buffers}.items()}
-                with torch.no_grad():
-                    terms, gradients = self.traced[part](state, batch.x, batch.noise, hp)
-            else:
-                terms = self.losses[part](self.net, batch.x, batch.noise, hp)
-                gradients = torch.autograd.grad(terms["loss"].sum(), parameters)
+            with torch.no_grad():
+                terms, gradients = self.traced[part](self.leaves, batch.x, batch.noise, hp)
             optimizer.step(gradients, fraction)
             logged |= {f"{part}/{name}" if part else name: term.detach() for name, term in terms.items()}
         if self.variant.after is not None:
             with torch.no_grad():
-                for name, value in self.call(self.variant.after, batch, hp).items():
+                for name, value in self.call(self.variant.after, self.leaves, batch, hp).items():
                     self.buffers[name].copy_(value)
         return logged
 

@@ -66,7 +66,7 @@ def train(
 ) -> Trained:
     """Train a pack on the device where the examples lie.
 
-    A pack of one is called directly; several runs are stacked and share each kernel. `on_point(step, loss)` hears
+    A pack of one has no axis of runs; several runs are stacked and share each kernel. `on_point(step, loss)` hears
     of every point of the curve, `loss` `[runs]` on the device.
     """
     begin = clock(examples.x.device)
@@ -161,7 +161,7 @@ def validation_loss(pack: Pack, parts: Any, hp: Any) -> Tensor:
     sums, n = [], 0
     for batch in parts:
         count = batch.x.shape[0 if batch.x_dim is None else 1]
-        sums.append(pack.call(loss, batch, hp)["loss"].reshape(-1) * count)
+        sums.append(pack.call(loss, pack.leaves, batch, hp)["loss"].reshape(-1) * count)
         n += count
     return torch.stack(sums).sum(0) / n
 
