@@ -16,7 +16,9 @@ from aebench.errors import unknown
 from aebench.metrics import METRICS, Metric
 from aebench.networks import NETWORKS
 from aebench.plugins import Table
+from aebench.reconstructions import RECONSTRUCTIONS
 from aebench.suite import shipped
+from aebench.suite.fields import choice
 from aebench.variant import Variant
 from aebench.variants import VARIANTS
 
@@ -53,7 +55,8 @@ def explain(name: str) -> list[Section]:
 
 def _variant(name: str, variant: Variant) -> list[Section]:
     metrics = {m: plugins.resolve(METRICS, "metrics", m) for m in METRICS}
-    offered = [m for m, metric in metrics.items() if metric.needs <= variant.offers]
+    sizes = variant.sizes()
+    offered = [m for m, metric in metrics.items() if metric.needs <= variant.offers(sizes)]
     return [
         (f"variant {name} (version {variant.version})", [variant.about]),
         ("formula", [variant.formula]),
@@ -61,8 +64,18 @@ def _variant(name: str, variant: Variant) -> list[Section]:
         ("hyperparameters: floats, one value a run", fields(variant.hyper)),
         ("sizes: shared by the runs of a pack", fields(variant.sizes)),
         ("networks", [", ".join(variant.networks or tuple(NETWORKS))]),
+        ("data", [needs_of_data(variant)]),
         ("metrics", [", ".join(offered)]),
     ]
+
+
+def needs_of_data(variant: Variant) -> str:
+    """What a variant assumes of the data, in a line."""
+    if variant.unit_interval:
+        return "in [0, 1]"
+    losses = [name for name, known in RECONSTRUCTIONS.items() if known.unit_interval]
+    free = "any, centred on the training mean by the fit" if variant.fit else "any"
+    return f"{free}; in [0, 1] with {', '.join(losses)}" if hasattr(variant.sizes(), "reconstruction") else free
 
 
 def _metric(name: str, metric: Metric) -> list[Section]:
@@ -103,6 +116,8 @@ def fields(record: type[Any]) -> list[str]:
 def spelled(hint: Any) -> str:
     """A type as one would write it, with its range: `float ≥ 0`."""
     if hasattr(hint, "__metadata__"):
+        if options := choice(hint):
+            return " | ".join(_with_options(name, record) for name, record in options.options.items())
         signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "of length ≥"}
         limits = [(name, value) for bound in hint.__metadata__ for name, value in asdict(bound).items()]
         bounds = [f"{signs.get(name, name)} {value}" for name, value in limits]
@@ -113,6 +128,17 @@ def spelled(hint: Any) -> str:
     if str(hint).startswith("typing.Literal"):
         return " | ".join(map(repr, arguments))
     return getattr(hint, "__name__", str(hint))
+
+
+def _with_options(name: str, record: Any) -> str:
+    if not record._fields:
+        return repr(name)
+    hints = get_type_hints(record, include_extras=True)
+    return (
+        f"{{name: {name}, "
+        + ", ".join(f"{o}: {spelled(h)} = {record._field_defaults[o]!r}" for o, h in hints.items())
+        + "}"
+    )
 
 
 def diagnosis() -> dict[str, Any]:

@@ -26,6 +26,7 @@ _MODULES = {"relu": "ReLU", "tanh": "Tanh", "sigmoid": "Sigmoid", "gelu": "GELU"
 NETWORKS = {
     "linear": ("aebench.networks:Linear", "one affine map each way"),
     "mlp": ("aebench.networks:MLP", "fully connected layers; the decoder mirrors the encoder"),
+    "deep": ("aebench.networks:Deep", "the pyramid 1000-500-250 of Hinton and Salakhutdinov (2006); an mlp"),
     "conv": ("aebench.networks:Conv", "strided convolutions, then transposed ones; for images [channels, h, w]"),
 }
 
@@ -64,6 +65,21 @@ class MLP(NamedTuple):
 
         widths = [latent, *reversed(self.hidden), math.prod(event_shape)]
         return nn.Sequential(*_layers(widths, self.activation), nn.Unflatten(1, event_shape))
+
+
+class Deep(NamedTuple):
+    """An MLP of Hinton and Salakhutdinov's widths, which they gave the 784 pixels of MNIST and a code of 30."""
+
+    hidden: tuple[Width, ...] = (1000, 500, 250)
+    activation: Activation = "relu"
+
+    def encoder(self, event_shape: Shape, outputs: int) -> nn.Module:
+        """`[batch, *event] -> [batch, outputs]`."""
+        return MLP(*self).encoder(event_shape, outputs)
+
+    def decoder(self, latent: int, event_shape: Shape) -> nn.Module:
+        """`[batch, latent] -> [batch, *event]`."""
+        return MLP(*self).decoder(latent, event_shape)
 
 
 class Linear(NamedTuple):

@@ -102,10 +102,22 @@ class Runs:
 
     variant: Variant
     net: nn.Module
-    latent: int
+    sizes: Any
     seeds: list[int]
     state: State
     """`{name: [runs, ...]}`."""
+    hyper: Any
+    """The hyperparameters that they ended with: the variant's NamedTuple of `[runs]` tensors."""
+
+    @property
+    def latent(self) -> int:
+        """Units of the code."""
+        return self.sizes.latent
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """What metrics may ask of them."""
+        return self.variant.offers(self.sizes)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -116,18 +128,23 @@ class Runs:
         """One run, with a net of its own."""
         net = copy.deepcopy(self.net)
         load(net, unstack(self.state, run))
-        return self.seen(net)
+        return self.seen(net, self.hyper_of(run))
 
-    def seen(self, net: nn.Module) -> Model:
+    def seen(self, net: nn.Module, hp: Any) -> Model:
         """A net through the variant's eyes."""
-        return Model(self.variant, net, self.latent)
+        return Model(self.variant, net, self.sizes, hp)
+
+    def hyper_of(self, run: int) -> Any:
+        """The hyperparameters of one run, 0-dim."""
+        return type(self.hyper)(*(value[run] for value in self.hyper))
 
     def each(self, fn: Callable[[Model, Tensor, Mapping[str, Tensor]], Mapping[str, Tensor]], batch: Batch) -> State:
         """`fn(model, x, noise)` of every run, each value `[runs, ...]`; a single run is called directly."""
         if len(self.seeds) > 1:
-            return each_run(self.net, lambda net, x, noise: fn(self.seen(net), x, noise), self.state, batch)
+            apply = lambda net, x, noise, hp: fn(self.seen(net, hp), x, noise)  # noqa: E731
+            return each_run(self.net, apply, self.state, batch, self.hyper)
         load(self.net, unstack(self.state, 0))
-        return {name: value[None] for name, value in fn(self.seen(self.net), batch.x, batch.noise).items()}
+        return {name: v[None] for name, v in fn(self.seen(self.net, self.hyper_of(0)), batch.x, batch.noise).items()}
 
 
 def trace(
@@ -208,7 +225,7 @@ class Pack:
         The pack is to be prepared first.
         """
         logged: dict[str, Tensor] = {}
-        for part, (parameters, optimizer) in self.players.items():
+        for part, (_, optimizer) in self.players.items():
             with torch.no_grad():
                 terms, gradients = self.traced[part](self.leaves, batch.x, batch.noise, hp)
             optimizer.step(gradients, fraction)

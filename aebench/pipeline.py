@@ -88,11 +88,14 @@ def outdated(document: Document, suite: Suite, allow_code: bool = False) -> list
     if document["status"] != "ok":
         return []
     variant = resolve(VARIANTS, "variants", document["spec"]["variant"], allow_code=allow_code)
+    sizes = variant.sizes(**document["spec"]["sizes"])
     names: list[str] = []
     for metric, options in suite.metrics:
         want = {"version": metric.version, "options": json.loads(json.dumps(options._asdict()))}
         have = [document["metrics"].get(name, {}) for name in metric.values(options)]
-        if metric.needs <= variant.offers and any({key: h.get(key) for key in want} != want for h in have):
+        if metric.applies(variant.offers(sizes), sizes.latent) and any(
+            {key: h.get(key) for key in want} != want for h in have
+        ):
             names.append(metric.name)
     return names
 

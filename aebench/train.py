@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,13 +12,15 @@ from torch import Tensor
 
 from aebench import packing, streams
 from aebench.clock import clock
-from aebench.feed import Examples, Feed, blocks
+from aebench.feed import Batch, Examples, Feed, blocks
 from aebench.optim import Descent
 from aebench.packing import Pack, Runs, State
 from aebench.schedule import Number, Schedule, at
 from aebench.variant import Network, Variant
 
 DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
+Fit = Callable[[Any, Tensor, Any], Mapping[str, Tensor]]
+"""`Variant.fit`."""
 POINTS = 100
 """Points of a training curve, at most; each the mean over equally many chunks (the last: over what is left)."""
 
@@ -66,8 +68,8 @@ def train(
 ) -> Trained:
     """Train a pack on the device where the examples lie.
 
-    A pack of one has no axis of runs; several runs are stacked and share each kernel. `on_point(step, loss)` hears
-    of every point of the curve, `loss` `[runs]` on the device.
+    A variant with a closed form is fitted instead. A pack of one has no axis of runs; several runs are stacked and
+    share each kernel. `on_point(step, loss)` hears of every point of the curve, `loss` `[runs]` on the device.
     """
     begin = clock(examples.x.device)
     device, dtype, event_shape = examples.x.device, DTYPES[budget.precision], tuple(examples.x.shape[1:])
@@ -75,6 +77,8 @@ def train(
     nets = {seed: packing.build(variant, event_shape, network, sizes, seed).to(device, dtype) for seed in set(seeds)}
     pack = Pack(variant, [nets[seed] for seed in seeds], [s.descent for s in settings], budget.optimizer)
     hyper = Hyper(variant, settings, pack.stacked, device, dtype)
+    if variant.fit is not None:
+        return fitted(pack, variant.fit, hyper, sizes, seeds, examples, begin)
     feed = Feed(examples, budget.batch, variant.noise(budget.batch, event_shape, sizes), seeds, dtype)
     feed.fill(0)
     packing.check_pure(variant, pack.net, feed.step(0), type(hyper.at(0))(*(v.reshape(-1)[0] for v in hyper.at(0))))
@@ -101,11 +105,11 @@ def train(
             on_point(steps[-1], points[-1][first_loss(variant)])
             if best is not None and validation is not None:
                 parts = blocks(validation, lambda m: variant.noise(m, event_shape, sizes), "validation", seeds, dtype)
-                best.consider(pack, validation_loss(pack, parts, hyper.at(1.0)))
+                best.consider(pack, mean_terms(pack, parts, hyper.at(1.0))["loss"])
     state = pack.state if best is None else best.state
     curves = {name: torch.stack([point[name] for point in points]).cpu().numpy() for name in points[0]}
     return Trained(
-        runs=Runs(variant, pack.net, sizes.latent, seeds, state),
+        runs=Runs(variant, pack.net, sizes, seeds, state, hyper.final),
         curves={"step": np.array(steps), **curves},
         diverged=diverged(curves, steps, pack.state),
         seconds={"compile": ready - begin, "train": clock(device) - ready},
@@ -127,10 +131,18 @@ class Hyper:
         """Their values at a fraction of training; 0-dim for a pack of one."""
         return self._resolve(fraction) if self.scheduled else self.constant
 
-    def _resolve(self, fraction: float) -> Any:
+    @property
+    def final(self) -> Any:
+        """Their values at the end, `[runs]` each."""
+        return self._stacked(1.0)
+
+    def _stacked(self, fraction: float) -> Any:
         columns = ([at(value, fraction) for value in column] for column in zip(*self.rows, strict=True))
-        tensors = (self.like.new_tensor(column) for column in columns)
-        return self.type(*(tensor if self.stacked else tensor[0] for tensor in tensors))
+        return self.type(*(self.like.new_tensor(column) for column in columns))
+
+    def _resolve(self, fraction: float) -> Any:
+        stacked = self._stacked(fraction)
+        return stacked if self.stacked else self.type(*(value[0] for value in stacked))
 
 
 class Best:
@@ -155,15 +167,39 @@ def first_loss(variant: Variant) -> str:
 
 
 @torch.no_grad()
-def validation_loss(pack: Pack, parts: Any, hp: Any) -> Tensor:
-    """The first player's loss over a whole part, `[runs]`: nats per example."""
-    loss = next(iter(pack.losses.values()))
-    sums, n = [], 0
+def mean_terms(pack: Pack, parts: Iterable[Batch], hp: Any) -> dict[str, Tensor]:
+    """The first player's loss and its terms over a whole part, each `[runs]`: nats per example."""
+    loss, n = next(iter(pack.losses.values())), 0
+    sums: dict[str, Tensor] = {}
     for batch in parts:
         count = batch.x.shape[0 if batch.x_dim is None else 1]
-        sums.append(pack.call(loss, pack.leaves, batch, hp)["loss"].reshape(-1) * count)
+        for name, term in pack.call(loss, pack.leaves, batch, hp).items():
+            sums[name] = sums.get(name, 0) + term.reshape(-1) * count
         n += count
-    return torch.stack(sums).sum(0) / n
+    return {name: total / n for name, total in sums.items()}
+
+
+@torch.no_grad()
+def fitted(
+    pack: Pack, fit: Fit, hyper: Hyper, sizes: Any, seeds: Sequence[int], examples: Examples, begin: float
+) -> Trained:
+    """What `train` gives for a closed form: no step is taken, and a curve has the one point that was found."""
+    variant, device, dtype = pack.variant, examples.x.device, next(pack.net.parameters()).dtype
+    event_shape = tuple(examples.x.shape[1:])
+    declared = lambda m: variant.noise(m, event_shape, sizes)  # noqa: E731
+    ready = clock(device)
+    for run, seed in enumerate(seeds):
+        x = torch.cat([batch.x for batch in blocks(examples, lambda m: {}, "fit", [seed], torch.float64)])
+        for name, value in fit(pack.net, x, type(hyper.final)(*(value[run] for value in hyper.final))).items():
+            pack.parameters[name][run if pack.stacked else ...].copy_(value)
+    terms = mean_terms(pack, blocks(examples, declared, "fit", seeds, dtype), hyper.at(1.0))
+    curves = {name: term[None].cpu().numpy() for name, term in terms.items()}
+    return Trained(
+        runs=Runs(variant, pack.net, sizes, list(seeds), pack.state, hyper.final),
+        curves={"step": np.array([0]), **curves},
+        diverged=diverged(curves, [0], pack.state),
+        seconds={"compile": ready - begin, "train": clock(device) - ready},
+    )
 
 
 def diverged(curves: Mapping[str, np.ndarray], steps: Sequence[int], state: State) -> list[int | None]:

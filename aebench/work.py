@@ -18,11 +18,12 @@ from aebench.data import Dataset, Part
 from aebench.device import PeakMemory, choose, made
 from aebench.errors import InputError
 from aebench.feed import Batch, Examples, Feed
-from aebench.losses import RECONSTRUCTIONS
 from aebench.metrics.cost import flops
 from aebench.metrics.evaluate import Chosen, arrays, evaluate
+from aebench.metrics.moments import Moments
 from aebench.packing import Runs
 from aebench.progress import label
+from aebench.reconstructions import RECONSTRUCTIONS
 from aebench.specification import budget_of, recipe, setting_of
 from aebench.store import Publication, Store
 from aebench.store.documents import SCHEMA
@@ -44,20 +45,22 @@ class Worker:
         self.threads = torch.get_num_threads()
         self.datasets: dict[str, Dataset] = {}
         self.resident: dict[int, Tensor] = {}
+        self.moments: dict[int, Moments] = {}
 
     def check(self, pack: Sequence[Run]) -> None:
         """Refuse, before anything is trained, what could only fail: InputError in one line."""
         spec = pack[0].spec
-        dataset, (_, _, sizes) = self.dataset(spec), recipe(spec, self.allow_code)
+        dataset, (variant, _, sizes) = self.dataset(spec), recipe(spec, self.allow_code)
         if self.device.type == "mps" and spec["train"]["precision"] == "fp64":
             raise InputError("precision 'fp64': MPS has float32 only; use --device cpu")
         self.probe(spec, dataset)
-        name = getattr(sizes, "reconstruction", None)
-        x = dataset.train.x
-        if name and RECONSTRUCTIONS[name].unit_interval and x.dtype != np.uint8 and (x.min() < 0 or x.max() > 1):
-            raise InputError(
-                f"reconstruction {name!r} takes data in [0, 1]; {dataset.name} lies in [{x.min():g}, {x.max():g}]"
-            )
+        x, needed = dataset.train.x, {f"variant {variant.name!r}": variant.unit_interval}
+        if (chosen := getattr(sizes, "reconstruction", None)) is not None:
+            name = chosen if isinstance(chosen, str) else chosen["name"]
+            needed[f"reconstruction {name!r}"] = RECONSTRUCTIONS[name].unit_interval
+        for what, unit_interval in needed.items():
+            if unit_interval and x.dtype != np.uint8 and (x.min() < 0 or x.max() > 1):
+                raise InputError(f"{what} takes data in [0, 1]; {dataset.name} lies in [{x.min():g}, {x.max():g}]")
 
     def probe(self, spec: Mapping[str, Any], dataset: Dataset) -> None:
         """Call the losses on two examples, so that one that is not pure is refused before anything is trained."""
@@ -140,9 +143,7 @@ class Worker:
             "compile_seconds": trained.seconds["compile"],
             "train_seconds": trained.seconds["train"],
             "evaluate_seconds": clock(self.device) - done,
-            "examples": budget.steps * budget.batch,
-            "train_examples_per_s": len(pack) * budget.steps * budget.batch / trained.seconds["train"],
-            "flops_train_step": step_flops(trained.runs, settings[0], sizes, examples, budget),
+            **effort(trained, settings[0], examples, budget),
             "peak_bytes": peak,
             "pack": {
                 "id": pack_id(pack), "runs": len(pack), "mode": "packed" if len(pack) > 1 else "direct",
@@ -166,8 +167,9 @@ class Worker:
 
     def measure(self, runs: Runs, dataset: Dataset, chosen: Chosen) -> Measured:
         """These metrics of every run on the test part, and the arrays for figures."""
-        part = self.examples(dataset, dataset.test)
-        return evaluate(runs, chosen, part), arrays(runs, part, dataset.test.y)
+        part, training = self.examples(dataset, dataset.test), dataset.train
+        moments = self.moments.setdefault(id(training), Moments(training.x, dataset.binarize))
+        return evaluate(runs, chosen, part, moments), arrays(runs, part, dataset.test.y)
 
     def measured(self, runs: Runs, dataset: Dataset, chosen: Chosen) -> tuple[*Measured, Exception | None]:
         """`measure`, and what went wrong: a faulty metric must not cost the training."""
@@ -200,7 +202,8 @@ class Worker:
         dtype = DTYPES[spec["train"]["precision"]]
         net = packing.build(variant, event_shape, network, sizes, spec["seed"]).to(self.device, dtype)
         state = {name: torch.from_numpy(array)[None].to(self.device) for name, array in weights.items()}
-        return Runs(variant, net, sizes.latent, [spec["seed"]], state)
+        hyper = Hyper(variant, [setting_of(spec)], True, self.device, dtype)
+        return Runs(variant, net, sizes, [spec["seed"]], state, hyper.final)
 
 
 CUTOFF = {"connected": 100_000, "convolutional": 30_000}
@@ -245,9 +248,18 @@ def failure(suite: str, run: Run, error: Exception, device: torch.device) -> dic
     }  # fmt: skip
 
 
-def step_flops(runs: Runs, setting: Setting, sizes: Any, examples: Examples, budget: Budget) -> float:
+def effort(trained: Trained, setting: Setting, examples: Examples, budget: Budget) -> dict[str, float]:
+    """Examples that each run of a pack saw, the pack's examples/s, FLOPs of a step; a closed form sees each once."""
+    closed = trained.runs.variant.fit is not None
+    seen = len(examples.x) if closed else budget.steps * budget.batch
+    speed = {"examples": seen, "train_examples_per_s": len(trained.runs.seeds) * seen / trained.seconds["train"]}
+    flops = {} if closed else {"flops_train_step": step_flops(trained.runs, setting, examples, budget)}
+    return speed | flops
+
+
+def step_flops(runs: Runs, setting: Setting, examples: Examples, budget: Budget) -> float:
     """FLOPs of one training step of one run, forward and backward, by torch's counter on a direct call."""
-    batch = first_batch(runs.variant, sizes, setting, examples, budget.batch, runs.dtype)
+    batch = first_batch(runs.variant, runs.sizes, setting, examples, budget.batch, runs.dtype)
     hp = Hyper(runs.variant, [setting], False, examples.x.device, runs.dtype).at(0.0)
     net = runs.net.requires_grad_(True)
     losses = runs.variant.losses.values()

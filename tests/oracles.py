@@ -97,11 +97,16 @@ def linear_net(v: Any, network: Any, event: tuple[int, ...], latent: int, **weig
     return net
 
 
-def pack(v: Any, nets: Sequence[torch.nn.Module], latent: int, seeds: Sequence[int] | None = None) -> Runs:
-    """Runs of these nets, as if trained; the template is a copy, for `Runs` writes into it."""
-    return Runs(
-        v, copy.deepcopy(nets[0]), latent, list(seeds or range(len(nets))), stack([state_of(net) for net in nets])
-    )
+def pack(v: Any, nets: Sequence[torch.nn.Module], sizes: Any, seeds: Sequence[int] = (), **hyper: float) -> Runs:
+    """Runs of these nets, as if trained with these hyperparameters; the template is a copy, for `Runs` writes into it.
+
+    `sizes`: the variant's, or the number of latents alone.
+    """
+    sizes = v.sizes(latent=sizes) if isinstance(sizes, int) else sizes
+    dtype = next(nets[0].parameters()).dtype
+    settings = v.hyper(*(torch.full((len(nets),), value, dtype=dtype) for value in v.hyper(**hyper)))
+    states = stack([state_of(net) for net in nets])
+    return Runs(v, copy.deepcopy(nets[0]), sizes, list(seeds or range(len(nets))), states, settings)
 
 
 def measure(runs: Runs, x: np.ndarray | torch.Tensor, *names: str, **options: Any) -> list[dict[str, Any]]:

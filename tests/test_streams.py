@@ -16,7 +16,7 @@ from aebench.feed import BINARIZE, BLOCK, Examples, Feed, blocks
 from aebench.networks import MLP
 from aebench.train import Budget, Setting, train
 from aebench.variant import Noise, Normal, Uniform
-from aebench.variants.autoencoder import DENOISING_AE
+from aebench.variants.denoising import DENOISING_AE
 from aebench.variants.variational import VAE
 
 

@@ -87,12 +87,17 @@ def _spread(rows: Sequence[Mapping[str, Any]], taken: set[str], kind: str) -> Co
 
 def _kl_weights(specs: Sequence[dict[str, Any]]) -> Columns:
     """β as the weight of the KL term, and the notes' β, its inverse; none where it follows a schedule."""
-    if not any("beta" in spec["hyper"] for spec in specs):
+    weights = [_kl_weight(spec["hyper"]) for spec in specs]
+    if not any({"beta", "notes_beta"} & set(spec["hyper"]) for spec in specs):
         return {}
-    betas = [spec["hyper"].get("beta") for spec in specs]
-    weights = [beta if isinstance(beta, int | float) else None for beta in betas]
     inverse = [None if w is None else 1 / w if w else float("inf") for w in weights]
     return {"kl_weight": weights, "notes_beta": inverse}
+
+
+def _kl_weight(hyper: Mapping[str, Any]) -> float | None:
+    if isinstance(notes_beta := hyper.get("notes_beta"), int | float):
+        return 1 / notes_beta
+    return beta if isinstance(beta := hyper.get("beta"), int | float) else None
 
 
 def _differing(specs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -175,6 +175,9 @@ def entry(node: Node, shared: Shared) -> Entry:
     if own is None:
         raise node.error("data is missing, here and in the suite")
     _fits(base["network"], own, keys.get("network", node), shared.allow_code)
+    if variant.check is not None:
+        swept_sizes = {name: values for (section, name), values in swept.items() if section == "sizes"}
+        _sensible(variant, base["sizes"], swept_sizes, own, keys.get("sizes", node), shared.allow_code)
     references = (base["variant"], base["network"]["kind"])
     if code := {name: found for name in references if (found := plugins.fingerprint(name))}:
         base["code"] = code
@@ -193,6 +196,25 @@ def _fits(spec: Mapping[str, Any], own: Iterable[Mapping[str, Any]], node: Node,
             network.check(datasets.outline(one, allow_code=allow_code)[0])
         except InputError as error:
             raise node.error(f"{error} (data {one['name']!r})") from error
+
+
+def _sensible(
+    variant: Variant,
+    sizes: Mapping[str, Any],
+    swept: Mapping[str, list[Any]],
+    own: Iterable[Mapping[str, Any]],
+    node: Node,
+    allow_code: bool,
+) -> None:
+    """Refuse sizes that the variant says make no sense for the events of a data set."""
+    assert variant.check is not None
+    for one in own:
+        for values in product(*swept.values()):
+            chosen = variant.sizes(**{**sizes, **dict(zip(swept, values, strict=True))})
+            try:
+                variant.check(chosen, datasets.outline(one, allow_code=allow_code)[0])
+            except InputError as error:
+                raise node.error(f"{error} (variant {variant.name!r}, data {one['name']!r})") from error
 
 
 def _sweep(node: Node, fields: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, list[Node]]]:

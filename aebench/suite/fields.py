@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from aebench.errors import unknown
 from aebench.suite.tree import Node, shortened, shown
+from aebench.variant import Choice
 
 DIGITS = 12
 """Significant digits of computed sweeps, so that they are the same numbers on every machine."""
@@ -68,7 +69,25 @@ def field(node: Node, kind: Any, *, scheduled: bool = False) -> Any:
     """The value of one field, or the schedule `{"points": [[fraction, value], ...], "kind": ...}` of a float."""
     if scheduled and takes_float(kind) and isinstance(node.value, dict):
         return _schedule(node, kind)
-    return checked(node, kind)
+    options = choice(kind)
+    return checked(node, kind) if options is None else chosen(node, options)
+
+
+def choice(kind: Any) -> Choice | None:
+    """What a type chooses from, where it is `Annotated[..., Choice(...)]`."""
+    return next((part for part in getattr(kind, "__metadata__", ()) if isinstance(part, Choice)), None)
+
+
+def chosen(node: Node, among: Choice) -> str | dict[str, Any]:
+    """A name of a choice; or, where it has options, `{"name": ..., every option}`."""
+    what = next((part for part in reversed(node.location) if isinstance(part, str)), "value")
+    entries = named(node, "name", f"{'an' if what[0] in 'aeiou' else 'a'} {what}", among.options)
+    name = checked(entries.pop("name"), str)
+    if name not in among.options:
+        raise node.error(str(unknown(what, shortened(name), among.options)), "name")
+    options = among.options[name]
+    node.refuse_unknown(entries, options._fields)
+    return {"name": name, **record(options, entries, node)} if options._fields else name
 
 
 def _schedule(node: Node, kind: Any) -> dict[str, Any]:
@@ -97,7 +116,10 @@ def record(kind: Any, given: Mapping[str, Node], holder: Node, *, scheduled: boo
         if name in given:
             values[name] = field(given[name], hint, scheduled=scheduled)
         elif name in kind._field_defaults:
-            values[name] = adapter(hint).validate_python(kind._field_defaults[name])
+            default, options = kind._field_defaults[name], choice(hint)
+            values[name] = (
+                chosen(holder.at((), default), options) if options else adapter(hint).validate_python(default)
+            )
         else:
             raise holder.error(f"{name} is missing")
     return values

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from annotated_types import Ge, Gt, Lt
 
-from aebench.errors import unknown
-from aebench.suite.fields import canonical, checked, named, record
-from aebench.suite.tree import Node, shortened
+from aebench.suite.fields import canonical, record
+from aebench.suite.tree import Node
+from aebench.variant import Choice
 
 SWEPT = ("lr", "weight_decay", "clip")
 """What a sweep may vary; the runs of a pack may differ in it."""
@@ -18,19 +18,6 @@ Count = Annotated[int, Ge(1)]
 NonNegative = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 Decay = Annotated[float, Ge(0), Lt(1)]
-
-
-class Train(NamedTuple):
-    """How a run is trained. `batch` examples a step; `clip` the largest norm of the gradient, None leaves it."""
-
-    steps: Count = 1000
-    batch: Count = 128
-    lr: NonNegative = 1e-3
-    optimizer: Any = "adam"
-    weight_decay: NonNegative = 0.0
-    clip: Positive | None = None
-    precision: Literal["fp32", "fp64"] = "fp32"
-    keep: Literal["last", "best_validation"] = "last"
 
 
 class Adam(NamedTuple):
@@ -62,22 +49,23 @@ class Adagrad(NamedTuple):
     eps: Positive = 1e-10
 
 
-OPTIMIZERS: dict[str, Any] = {"adam": Adam, "adamw": Adam, "sgd": SGD, "rmsprop": RMSprop, "adagrad": Adagrad}
+OPTIMIZERS: dict[str, type[Any]] = {"adam": Adam, "adamw": Adam, "sgd": SGD, "rmsprop": RMSprop, "adagrad": Adagrad}
 """Optimiser -> its options, named as torch names them."""
 
 
-def optimizer(node: Node) -> dict[str, Any]:
-    """`adam` or `{name: adam, betas: ...}` as `{"name": ..., every option}`."""
-    entries = named(node, "name", "an optimizer", OPTIMIZERS)
-    name = checked(entries.pop("name"), str)
-    if name not in OPTIMIZERS:
-        raise node.error(str(unknown("optimizer", shortened(name), OPTIMIZERS)), "name")
-    node.refuse_unknown(entries, OPTIMIZERS[name]._fields)
-    return {"name": name, **record(OPTIMIZERS[name], entries, node)}
+class Train(NamedTuple):
+    """How a run is trained. `batch` examples a step; `clip` the largest norm of the gradient, None leaves it."""
+
+    steps: Count = 1000
+    batch: Count = 128
+    lr: NonNegative = 1e-3
+    optimizer: Annotated[Any, Choice(OPTIMIZERS)] = "adam"
+    weight_decay: NonNegative = 0.0
+    clip: Positive | None = None
+    precision: Literal["fp32", "fp64"] = "fp32"
+    keep: Literal["last", "best_validation"] = "last"
 
 
 def train(given: Mapping[str, Node], holder: Node) -> dict[str, Any]:
     """The canonical training of a run from the keys given for it."""
-    values = record(Train, given, holder, scheduled=True)
-    values["optimizer"] = optimizer(given["optimizer"] if "optimizer" in given else holder.at((), "adam"))
-    return canonical(values)
+    return canonical(record(Train, given, holder, scheduled=True))
