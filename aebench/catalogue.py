@@ -63,19 +63,35 @@ def _variant(name: str, variant: Variant) -> list[Section]:
         ("source", [variant.source]),
         ("hyperparameters: floats, one value a run", fields(variant.hyper)),
         ("sizes: shared by the runs of a pack", fields(variant.sizes)),
+        *([("reconstruction losses, by name or as {name: ..., option: ...}", losses())] * takes_a_loss(variant)),
         ("networks", [", ".join(variant.networks or tuple(NETWORKS))]),
-        ("data", [needs_of_data(variant)]),
+        ("data", needs_of_data(variant)),
         ("metrics", [", ".join(offered)]),
     ]
 
 
-def needs_of_data(variant: Variant) -> str:
-    """What a variant assumes of the data, in a line."""
-    if variant.unit_interval:
-        return "in [0, 1]"
-    losses = [name for name, known in RECONSTRUCTIONS.items() if known.unit_interval]
-    free = "any, centred on the training mean by the fit" if variant.fit else "any"
-    return f"{free}; in [0, 1] with {', '.join(losses)}" if hasattr(variant.sizes(), "reconstruction") else free
+def takes_a_loss(variant: Variant) -> bool:
+    """Whether its reconstruction loss can be chosen."""
+    return "reconstruction" in variant.sizes._fields
+
+
+def losses() -> list[str]:
+    """The reconstruction losses: formula, options with their defaults."""
+    lines: list[str] = []
+    for name, known in RECONSTRUCTIONS.items():
+        options = fields(known.options) if known.options._fields else []
+        lines.append("; ".join([f"{name}: {known.about}", *options]))
+    return lines
+
+
+def needs_of_data(variant: Variant) -> list[str]:
+    """What a variant assumes of the data, and of its sizes beside them."""
+    bounded = ", ".join(name for name, known in RECONSTRUCTIONS.items() if known.unit_interval)
+    values = "values in [0, 1]" if variant.unit_interval else "any finite values"
+    lines = [f"{values}; in [0, 1] with {bounded}" if takes_a_loss(variant) and not variant.unit_interval else values]
+    if variant.check is not None:
+        lines.append(" ".join((variant.check.__doc__ or "").split()))
+    return lines
 
 
 def _metric(name: str, metric: Metric) -> list[Section]:
@@ -116,8 +132,8 @@ def fields(record: type[Any]) -> list[str]:
 def spelled(hint: Any) -> str:
     """A type as one would write it, with its range: `float ≥ 0`."""
     if hasattr(hint, "__metadata__"):
-        if options := choice(hint):
-            return " | ".join(_with_options(name, record) for name, record in options.options.items())
+        if among := choice(hint):
+            return " | ".join(map(repr, among.options))
         signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "of length ≥"}
         limits = [(name, value) for bound in hint.__metadata__ for name, value in asdict(bound).items()]
         bounds = [f"{signs.get(name, name)} {value}" for name, value in limits]
@@ -128,17 +144,6 @@ def spelled(hint: Any) -> str:
     if str(hint).startswith("typing.Literal"):
         return " | ".join(map(repr, arguments))
     return getattr(hint, "__name__", str(hint))
-
-
-def _with_options(name: str, record: Any) -> str:
-    if not record._fields:
-        return repr(name)
-    hints = get_type_hints(record, include_extras=True)
-    return (
-        f"{{name: {name}, "
-        + ", ".join(f"{o}: {spelled(h)} = {record._field_defaults[o]!r}" for o, h in hints.items())
-        + "}"
-    )
 
 
 def diagnosis() -> dict[str, Any]:

@@ -73,6 +73,8 @@ def train(
     """
     begin = clock(examples.x.device)
     device, dtype, event_shape = examples.x.device, DTYPES[budget.precision], tuple(examples.x.shape[1:])
+    if variant.check is not None:
+        variant.check(sizes, event_shape)
     seeds = [s.seed for s in settings]
     nets = {seed: packing.build(variant, event_shape, network, sizes, seed).to(device, dtype) for seed in set(seeds)}
     pack = Pack(variant, [nets[seed] for seed in seeds], [s.descent for s in settings], budget.optimizer)

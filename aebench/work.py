@@ -21,7 +21,7 @@ from aebench.feed import Batch, Examples, Feed
 from aebench.metrics.cost import flops
 from aebench.metrics.evaluate import Chosen, arrays, evaluate
 from aebench.metrics.moments import Moments
-from aebench.packing import Runs
+from aebench.packing import Pack, Runs
 from aebench.progress import label
 from aebench.reconstructions import RECONSTRUCTIONS
 from aebench.specification import budget_of, recipe, setting_of
@@ -258,12 +258,13 @@ def effort(trained: Trained, setting: Setting, examples: Examples, budget: Budge
 
 
 def step_flops(runs: Runs, setting: Setting, examples: Examples, budget: Budget) -> float:
-    """FLOPs of one training step of one run, forward and backward, by torch's counter on a direct call."""
+    """FLOPs of one training step of one run, forward and backward, by torch's counter on the step as recorded."""
     batch = first_batch(runs.variant, runs.sizes, setting, examples, budget.batch, runs.dtype)
     hp = Hyper(runs.variant, [setting], False, examples.x.device, runs.dtype).at(0.0)
-    net = runs.net.requires_grad_(True)
-    losses = runs.variant.losses.values()
-    return flops(lambda: [loss(net, batch.x, batch.noise, hp)["loss"].mean().backward() for loss in losses])
+    pack = Pack(runs.variant, [runs.net.requires_grad_(True)], [setting.descent], budget.optimizer)
+    pack.prepare(batch, hp)
+    with torch.no_grad():
+        return flops(lambda: [step(pack.leaves, batch.x, batch.noise, hp) for step in pack.traced.values()])
 
 
 def first_batch(

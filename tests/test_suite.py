@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import pytest
 from annotated_types import Ge
@@ -540,6 +540,52 @@ def test_every_run_is_in_one_pack():
 
 
 # --- the suites that ship
+
+
+SENSELESS = {
+    "{variant: topk_ae, sizes: {latent: 4, k: 5}}": "sizes: k 5: at most the 4 units of latent can be kept",
+    "{variant: topk_ae, sizes: {latent: 4}, sweep: {k: [2, 6]}}": "sizes: k 6: at most the 4 units of latent can be kept",
+    "{variant: overcomplete_ae, sizes: {latent: 64}}": "sizes: latent 64: an over-complete code has more than the 64",
+    "{variant: pca, sizes: {latent: 65}}": "sizes: latent 65: data of 64 elements have no more components",
+    "{variant: ppca, sizes: {latent: 64}}": "sizes: latent 64: probabilistic PCA of 64 elements wants fewer",
+    "{variant: tied_ae, sizes: {latent: 64}}": "sizes: latent 64: U Uᵀ is the identity",
+    "{variant: gaussian_vae, hyper: {variance: 1e-40}}": "hyper.variance: 1e-40 should be greater than",
+    "{variant: sparse_threshold_ae, hyper: {c: 1.5}}": "hyper.c: 1.5 should be less than 1",
+    "{variant: sparse_kl_ae, hyper: {p: 0}}": "hyper.p: 0 should be greater than 0",
+    "{variant: sparse_kl_ae, hyper: {p: 1}}": "hyper.p: 1 should be less than 1",
+    "{variant: sparse_l1_ae, hyper: {lam: -1}}": "hyper.lam: -1 should be greater than or equal to 0",
+    "{variant: denoising_ae, hyper: {sigma: -1}}": "hyper.sigma: -1 should be greater than or equal to 0",
+    "{variant: masking_denoising_ae, hyper: {p: 1.0}}": "hyper.p: 1.0 should be less than 1",
+    "{variant: energy_vae, hyper: {notes_beta: 0}}": "hyper.notes_beta: 0 should be greater than 0",
+    "{variant: ae, sizes: {reconstruction: mop}}": "sizes.reconstruction: unknown reconstruction 'mop': choose from bce",
+    "{variant: ae, sizes: {reconstruction: {name: mape, epsilon: 0}}}": "epsilon: 0 should be greater than",
+    "{variant: ae, sizes: {reconstruction: {name: mape, delta: 1}}}": "unknown key 'delta': choose from epsilon",
+    "{variant: ae, sizes: {reconstruction: {name: laplace_nll, scale: pix}}}": "scale: unknown scale 'pix': did you mean",
+    "{variant: ae, sizes: {reconstruction: 3}}": "should be the name of a reconstruction, or {name: ..., options}, not 3",
+}
+
+
+@pytest.mark.parametrize("run", SENSELESS)
+def test_numbers_that_make_no_sense_are_one_line(run: str):
+    text = f"name: trial\ndata: digits\nruns:\n  - {run}\n"
+    with pytest.raises(InputError) as caught:
+        suite.parse(text, "x.yaml")
+    said = str(caught.value)
+    assert said.startswith("x.yaml:4: runs[0].")
+    assert SENSELESS[run] in said
+    assert "\n" not in said
+
+
+def test_options_of_a_reconstruction_loss_are_stored():
+    def stored(loss: str) -> Any:
+        text = f"name: trial\ndata: digits\nruns:\n  - {{variant: ae, sizes: {{reconstruction: {loss}}}}}\n"
+        return suite.parse(text, "x.yaml").runs[0].spec["sizes"]
+
+    assert stored("mse") == {"latent": 16, "reconstruction": "mse"}
+    assert stored("mape") == {"latent": 16, "reconstruction": {"name": "mape", "epsilon": 0.1}}
+    assert stored("{name: mape}") == stored("mape")
+    assert stored("{name: huber, delta: 2}")["reconstruction"] == {"name": "huber", "delta": 2.0}
+    assert stored("gaussian_nll")["reconstruction"] == {"name": "gaussian_nll", "scale": "shared"}
 
 
 SHIPPED = (

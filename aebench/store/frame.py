@@ -157,9 +157,11 @@ def _unequal(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _cell(value: Any) -> Any:
-    """A schedule in short, another tree as its JSON text."""
+    """A schedule in short, a choice as its name and options, another tree as its JSON text."""
     if isinstance(value, dict) and set(value) == {"points", "kind"}:
         return _schedule(value)
+    if isinstance(value, dict) and isinstance(name := value.get("name"), str):
+        return " ".join([name, *(f"{key} {option}" for key, option in value.items() if key != "name")])
     return _json(value) if isinstance(value, dict | list) else value
 
 

@@ -85,7 +85,7 @@ def build_tied(event_shape: Shape, network: Network, sizes: Sizes) -> nn.Module:
 
 
 def can_be_tied(sizes: Sizes, event_shape: Shape) -> None:
-    """Refuse a code that copies from the start, and a scale that the encoder's transpose cannot give."""
+    """Fewer latent units than elements, or U Uᵀ is the identity; no scale that a second decoder output would give."""
     if sizes.latent >= elements(event_shape):
         raise InputError(f"latent {sizes.latent}: U Uᵀ is the identity unless there are fewer than the "
                          f"{elements(event_shape)} elements of the data")  # fmt: skip
@@ -118,7 +118,7 @@ def overcomplete_loss(net: Any, x: Tensor, noise: dict[str, Tensor], hp: Overcom
 
 
 def wider_than_data(sizes: Sizes, event_shape: Shape) -> None:
-    """Refuse a code that is not over-complete."""
+    """More latent units than elements."""
     if sizes.latent <= elements(event_shape):
         raise InputError(f"latent {sizes.latent}: an over-complete code has more than the {elements(event_shape)} "
                          "elements of the data")  # fmt: skip

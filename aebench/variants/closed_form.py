@@ -28,13 +28,13 @@ def build_ppca(event_shape: Shape, network: Network, sizes: LatentSizes) -> nn.M
 
 
 def at_most_elements(sizes: LatentSizes, event_shape: Shape) -> None:
-    """Refuse more components than there are."""
+    """At most as many latent units as elements."""
     if sizes.latent > elements(event_shape):
         raise InputError(f"latent {sizes.latent}: data of {elements(event_shape)} elements have no more components")
 
 
 def fewer_than_elements(sizes: LatentSizes, event_shape: Shape) -> None:
-    """Refuse a code that leaves no direction to the noise."""
+    """Fewer latent units than elements, so that there is variance left for the noise."""
     if sizes.latent >= elements(event_shape):
         raise InputError(
             f"latent {sizes.latent}: probabilistic PCA of {elements(event_shape)} elements wants fewer, so that there "
@@ -48,7 +48,7 @@ def principal(x: Tensor, latent: int) -> tuple[Any, Any, Any]:
 
     if len(x) < latent:
         raise InputError(f"latent {latent}: {len(x)} examples have no more components")
-    found: Any = Principal(latent, svd_solver="full").fit(x.flatten(1).cpu().numpy())
+    found: Any = Principal(latent, svd_solver="covariance_eigh").fit(x.flatten(1).cpu().numpy())
     return found.mean_, found.components_.T, found.singular_values_**2 / len(x)
 
 

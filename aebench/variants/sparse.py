@@ -130,7 +130,7 @@ def top_k_loss(net: Any, x: Tensor, noise: dict[str, Tensor], hp: Any) -> dict[s
 
 
 def at_most_all(sizes: TopKSizes, event_shape: Shape) -> None:
-    """Refuse to keep more units than there are."""
+    """k is at most latent."""
     if sizes.k > sizes.latent:
         raise InputError(f"k {sizes.k}: at most the {sizes.latent} units of latent can be kept")
 
