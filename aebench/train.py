@@ -190,8 +190,9 @@ def fitted(
     event_shape = tuple(examples.x.shape[1:])
     declared = lambda m: variant.noise(m, event_shape, sizes)  # noqa: E731
     ready = clock(device)
+    here = Examples(examples.x.cpu(), examples.binarize)  # in float64, which not every device has
     for run, seed in enumerate(seeds):
-        x = torch.cat([batch.x for batch in blocks(examples, lambda m: {}, "fit", [seed], torch.float64)])
+        x = torch.cat([batch.x for batch in blocks(here, lambda m: {}, "fit", [seed], torch.float64)])
         for name, value in fit(pack.net, x, type(hyper.final)(*(value[run] for value in hyper.final))).items():
             pack.parameters[name][run if pack.stacked else ...].copy_(value)
     terms = mean_terms(pack, blocks(examples, declared, "fit", seeds, dtype), hyper.at(1.0))

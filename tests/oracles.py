@@ -15,12 +15,14 @@ import pytest
 import torch
 
 from aebench import data
+from aebench.errors import InputError
 from aebench.feed import Examples
 from aebench.metrics import METRICS
 from aebench.metrics.evaluate import evaluate
 from aebench.packing import Runs, build, stack, state_of
 from aebench.plugins import resolve
 from aebench.schedule import Schedule
+from aebench.variant import Shape, Variant
 from aebench.variants import VARIANTS
 
 
@@ -75,6 +77,32 @@ def pca(x: np.ndarray) -> Spectrum:
     mean = flat.mean(axis=0)
     values, vectors = np.linalg.eigh(flat.T @ flat / len(flat) - np.outer(mean, mean))
     return Spectrum(values[::-1].copy(), vectors[:, ::-1].copy(), mean)
+
+
+# ---- sizes that a variant takes
+
+LATENTS = (3, 1, 50, 100)
+"""Units of the code: of these, a test takes the first that its variant accepts."""
+
+
+def fitting(variant: Variant, event_shape: Shape) -> Any:
+    """The variant's sizes: small ones that it accepts for such events."""
+    for latent in LATENTS:
+        sizes = variant.sizes()._replace(latent=latent)
+        sizes = sizes._replace(k=2) if "k" in sizes._fields else sizes
+        if accepted(variant, sizes, event_shape):
+            return sizes
+    raise AssertionError(f"{variant.name} accepts none of {LATENTS} for events of {event_shape}")
+
+
+def accepted(variant: Variant, sizes: Any, event_shape: Shape) -> bool:
+    """Whether a variant takes these sizes."""
+    try:
+        if variant.check is not None:
+            variant.check(sizes, event_shape)
+    except InputError:
+        return False
+    return True
 
 
 # ---- nets whose weights are set by hand ------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from oracles import fitting
 
 from aebench.feed import Examples
 from aebench.metrics import METRICS
@@ -23,11 +24,11 @@ DEVICES = [
 
 def trained(name, network, device, seeds=(0, 1, 0), precision="fp32", steps=100):
     variant = resolve(VARIANTS, "variants", name)
-    network = Linear() if variant.networks else network
+    network = Linear() if "linear" in variant.networks else network
     hyper = [dict.fromkeys(variant.hyper._fields, 0.1 * (i + 1)) for i in range(len(seeds))]
     settings = [Setting(s, h, Descent(lr=1e-3 * (i + 1))) for i, (s, h) in enumerate(zip(seeds, hyper, strict=True))]
     x = torch.rand(200, 1, 9, 10, generator=torch.Generator().manual_seed(0)).to(device)
-    sizes = variant.sizes(latent=3)
+    sizes = fitting(variant, x.shape[1:])
     runs = [train(variant, network, sizes, part, Budget(steps, 32, precision=precision), Examples(x))
             for part in (settings, *([setting] for setting in settings))]  # fmt: skip
     return runs[0], runs[1:], Examples(x)

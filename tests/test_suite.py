@@ -544,7 +544,7 @@ def test_every_run_is_in_one_pack():
 
 SENSELESS = {
     "{variant: topk_ae, sizes: {latent: 4, k: 5}}": "sizes: k 5: at most the 4 units of latent can be kept",
-    "{variant: topk_ae, sizes: {latent: 4}, sweep: {k: [2, 6]}}": "sizes: k 6: at most the 4 units of latent can be kept",
+    "{variant: topk_ae, sizes: {latent: 4}, sweep: {k: [2, 6]}}": "sizes: k 6: at most the 4 units of latent",
     "{variant: overcomplete_ae, sizes: {latent: 64}}": "sizes: latent 64: an over-complete code has more than the 64",
     "{variant: pca, sizes: {latent: 65}}": "sizes: latent 65: data of 64 elements have no more components",
     "{variant: ppca, sizes: {latent: 64}}": "sizes: latent 64: probabilistic PCA of 64 elements wants fewer",
@@ -557,11 +557,11 @@ SENSELESS = {
     "{variant: denoising_ae, hyper: {sigma: -1}}": "hyper.sigma: -1 should be greater than or equal to 0",
     "{variant: masking_denoising_ae, hyper: {p: 1.0}}": "hyper.p: 1.0 should be less than 1",
     "{variant: energy_vae, hyper: {notes_beta: 0}}": "hyper.notes_beta: 0 should be greater than 0",
-    "{variant: ae, sizes: {reconstruction: mop}}": "sizes.reconstruction: unknown reconstruction 'mop': choose from bce",
+    "{variant: ae, sizes: {reconstruction: mop}}": "sizes.reconstruction: unknown reconstruction 'mop': choose from",
     "{variant: ae, sizes: {reconstruction: {name: mape, epsilon: 0}}}": "epsilon: 0 should be greater than",
     "{variant: ae, sizes: {reconstruction: {name: mape, delta: 1}}}": "unknown key 'delta': choose from epsilon",
-    "{variant: ae, sizes: {reconstruction: {name: laplace_nll, scale: pix}}}": "scale: unknown scale 'pix': did you mean",
-    "{variant: ae, sizes: {reconstruction: 3}}": "should be the name of a reconstruction, or {name: ..., options}, not 3",
+    "{variant: ae, sizes: {reconstruction: {name: laplace_nll, scale: pix}}}": "scale: unknown scale 'pix'",
+    "{variant: ae, sizes: {reconstruction: 3}}": "should be the name of a reconstruction, or {name: ..., options}",
 }
 
 
@@ -588,10 +588,19 @@ def test_options_of_a_reconstruction_loss_are_stored():
     assert stored("gaussian_nll")["reconstruction"] == {"name": "gaussian_nll", "scale": "shared"}
 
 
-SHIPPED = (
-    "beta_sweep beta_sweep_mnist denoising kl_direction latent_picture losses notes notes_mnist overcomplete quickstart "
-    "sparsity"
-).split()
+SHIPPED = [
+    "beta_sweep",
+    "beta_sweep_mnist",
+    "denoising",
+    "kl_direction",
+    "latent_picture",
+    "losses",
+    "notes",
+    "notes_mnist",
+    "overcomplete",
+    "quickstart",
+    "sparsity",
+]
 
 
 @pytest.mark.parametrize("name", SHIPPED)

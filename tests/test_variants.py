@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 import torch
+from oracles import accepted, fitting
 from torch import Tensor, nn
 
 from aebench import packing, plugins, streams
@@ -37,8 +38,6 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 """Networks that are too wide to test as they come."""
 BATCH = 16
-LATENTS = (3, 1, 50)
-"""Units of the code: of these, a case takes the first that its variant accepts."""
 
 
 @dataclass(frozen=True)
@@ -98,16 +97,6 @@ def data(event: str) -> Tensor:
     return mixed.sigmoid().view(60, *shape)
 
 
-def fitting(variant: Variant, event_shape: Shape) -> Any:
-    """The variant's sizes: small ones that it accepts for such events."""
-    for latent in LATENTS:
-        sizes = variant.sizes()._replace(latent=latent)
-        sizes = sizes._replace(k=2) if "k" in sizes._fields else sizes
-        if accepted(variant, sizes, event_shape):
-            return sizes
-    raise AssertionError(f"{variant.name} accepts none of {LATENTS} for events of {event_shape}")
-
-
 def fits(kind: str, event: str) -> bool:
     """Whether the network takes such events."""
     try:
@@ -162,16 +151,6 @@ def variations(variant: Variant, event_shape: Shape) -> list[dict[str, Any]]:
     for field, values in choices(variant.sizes).items():
         found += [{field: value} for value in values if value != getattr(default, field)]
     return [chosen for chosen in found if accepted(variant, default._replace(**chosen), event_shape)]
-
-
-def accepted(variant: Variant, sizes: Any, event_shape: Shape) -> bool:
-    """Whether a variant takes these sizes."""
-    try:
-        if variant.check is not None:
-            variant.check(sizes, event_shape)
-    except InputError:
-        return False
-    return True
 
 
 def scaled(variant: Variant, factor: float) -> dict[str, float]:
@@ -254,7 +233,7 @@ def test_the_loss_falls_under_every_choice_of_sizes(case: Case) -> None:
 
 def falls(case: Case, sizes: dict[str, Any]) -> None:
     """Train two runs and compare the loss at the end with that at the beginning."""
-    settings = [Setting(seed=seed, descent=Descent(lr=1e-2)) for seed in (0, 1)]
+    settings = [Setting(seed, scaled(case.variant, 0.75), Descent(lr=1e-2)) for seed in (0, 1)]
     result = trained(case, settings, steps=96, **sizes)
     assert result.diverged == [None, None]
     assert all(torch.tensor(curve).isfinite().all() for curve in result.curves.values())
@@ -375,11 +354,12 @@ def test_nan_stays_home(case: Case) -> None:
     reference = trained(case, [first, sound, last], 70)
     assert reference.diverged == [None, None, None]
     for way, fault in ways:
-        result = trained(case, [first, fault, last], 70)
+        result, alone = trained(case, [first, fault, last], 70), trained(case, [fault], 70)
         first_point = int(result.curves["step"][0])
-        assert result.diverged == [None, first_point, None], way
+        assert result.diverged == [None, *alone.diverged, None], way
         assert same(result, reference, [0, 2], [0, 2]), way
-        assert trained(case, [fault], 70).diverged == [first_point], way
+        # a comparison with NaN is false and no NaN: a mask may swallow one, a step of 1e30 nothing survives
+        assert alone.diverged == [first_point] or (way == "hyper" and alone.diverged == [None]), way
 
 
 # ---- what metrics may ask

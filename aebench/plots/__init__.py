@@ -52,6 +52,16 @@ FIGURES = {
     "reconstructions": ("aebench.plots.pictures:reconstructions", "test examples and what each run makes of them"),
     "samples": ("aebench.plots.pictures:samples", "draws from the prior, decoded"),
     "curves": ("aebench.plots.curves:curves", "the terms of the loss over training"),
+    "notes": ("aebench.plots.notes:notes", "the error of every variant, family by family, beside PCA"),
+    "losses": ("aebench.plots.losses:losses", "each reconstruction loss trained against each measured"),
+    "denoising": ("aebench.plots.denoising:denoising", "gain against σ tested, a line for each σ trained"),
+    "sparsity": ("aebench.plots.sparsity:sparsity", "error against the sparsity of the code"),
+    "overcomplete": (
+        "aebench.plots.overcomplete:overcomplete",
+        "distance from the identity against the width of the code, on the data and off them",
+    ),
+    "kl_direction": ("aebench.plots.kl_direction:kl_direction", "sparse units against p, by direction and average"),
+    "latent_picture": ("aebench.plots.latent_picture:latent_picture", "codes of two latents on the same axes"),
 }
 """Figure -> (where its function is, one line)."""
 _SWEPT = "it shows runs with a constant KL weight above zero whose C, U, S, V and KL were measured (metric energy)"
@@ -62,6 +72,13 @@ NEEDS = {
     "reconstructions": "it shows images and points in the plane; reconstructions of other vectors are not drawn",
     "samples": "it shows images and points in the plane that runs with a prior sampled; other vectors are not drawn",
     "curves": "it shows the loss over training, and none is stored with these runs",
+    "notes": "it compares three settings or more by their squared error (metric reconstruction)",
+    "losses": "it compares runs of one variant trained with two reconstruction losses or more (metric errors)",
+    "denoising": "it shows runs with noise σ on the input whose gain was measured (metric denoising)",
+    "sparsity": "it shows a sweep whose error and sparsity were measured (metrics reconstruction and sparsity)",
+    "overcomplete": "it shows runs whose distance from the identity was measured (metric identity)",
+    "kl_direction": "it shows sparse_kl_ae with p swept (metrics activity and reconstruction)",
+    "latent_picture": "it shows codes of two latents, and none are stored with these runs",
 }
 """Figure -> why it may find nothing to draw."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -18,6 +18,8 @@ from aebench import stats
 
 COLUMNS = 8
 """Panels in a row of a grid of pictures."""
+KL_WEIGHT = ("beta", "notes_beta")
+"""The hyperparameters that are the KL weight, or its inverse."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +39,15 @@ class Setting:
 
 @dataclass(frozen=True)
 class Series:
-    """Runs that differ in nothing but the KL weight and the seed: one line of a figure."""
+    """Runs that differ in nothing but the KL weight, or what else is swept, and the seed: one line of a figure."""
 
     label: str
     settings: tuple[Setting, ...]
-    """By rising notes' β, that is by falling KL weight."""
+    """By rising notes' β, that is by falling KL weight; in order of appearance where another field is swept."""
 
     @property
     def is_sweep(self) -> bool:
-        """Whether it has more than one KL weight."""
+        """Whether it has more than one KL weight, or value of what else is swept."""
         return len(self.settings) > 1
 
 
@@ -69,11 +71,11 @@ def datasets(frame: DataFrame) -> Iterator[tuple[str, DataFrame]]:
         yield str(label), frame[frame["data"] == label]
 
 
-def series(frame: DataFrame) -> list[Series]:
-    """The series of one data set's runs, in order of appearance."""
-    keys = pd.Series([_key(_without_sweep(spec)) for spec in frame["spec"]], index=frame.index)
+def series(frame: DataFrame, swept: Collection[str] = KL_WEIGHT) -> list[Series]:
+    """The series of one data set's runs, in order of appearance; `swept` are the fields that vary along each."""
+    keys = pd.Series([_key(_without_sweep(spec, swept)) for spec in frame["spec"]], index=frame.index)
     parts = [frame[keys == key] for key in dict.fromkeys(keys)]
-    heads = [(str(part["variant"].iloc[0]), _settings_of(part)) for part in parts]
+    heads = [(str(part["variant"].iloc[0]), _settings_of(part, swept)) for part in parts]
     return [Series(label, _settings(label, part)) for label, part in zip(_labels(heads), parts, strict=True)]
 
 
@@ -127,7 +129,21 @@ def in_words(panels: Sequence[Panel], each: Callable[[Panel], str] = lambda pane
     return "; ".join(said)
 
 
-def intervals(settings: tuple[Setting, ...], column: str) -> Intervals:
+def value(setting: Setting, name: str) -> float:
+    """A hyperparameter or size of a setting; NaN where it has none of that name, or one that is no number."""
+    spec = setting.rows["spec"].iloc[0]
+    found = spec["hyper"].get(name, spec["sizes"].get(name))
+    return float(found) if isinstance(found, int | float) else float("nan")
+
+
+def ordered(line: Series, name: str) -> tuple[tuple[Setting, ...], NDArray[np.float64]]:
+    """The settings of a line that have a value of this field, by rising value, and these values `[points]`."""
+    known = [(value(setting, name), setting) for setting in line.settings]
+    known = sorted((pair for pair in known if not np.isnan(pair[0])), key=lambda pair: pair[0])
+    return tuple(setting for _, setting in known), np.array([x for x, _ in known], np.float64)
+
+
+def intervals(settings: Sequence[Setting], column: str) -> Intervals:
     """Mean and interval of a column over the seeds of each setting."""
     values = [stats.mean_interval(setting.rows[column].to_numpy(np.float64), missing="drop") for setting in settings]
     found = np.array([[i.mean, i.low, i.high] for i in values], np.float64).reshape(-1, 3)
@@ -175,8 +191,8 @@ def _weight(b: float) -> str:
     return "" if np.isnan(b) else f"KL weight {number(b)}"
 
 
-def _settings_of(part: DataFrame) -> dict[str, Any]:
-    spec = _without_sweep(part["spec"].iloc[0])
+def _settings_of(part: DataFrame, swept: Collection[str]) -> dict[str, Any]:
+    spec = _without_sweep(part["spec"].iloc[0], swept)
     head = {name: spec[name] for name in ("hyper", "sizes", "train")}
     return {**head, "network": str(part["network"].iloc[0]), "version": spec["version"]}
 
@@ -215,9 +231,13 @@ def _without_seed(spec: Mapping[str, Any]) -> str:
     return _key({key: value for key, value in spec.items() if key != "seed"})
 
 
-def _without_sweep(spec: Mapping[str, Any]) -> dict[str, Any]:
-    hyper = {key: value for key, value in spec["hyper"].items() if key != "beta" or isinstance(value, Mapping)}
-    return {**{key: value for key, value in spec.items() if key != "seed"}, "hyper": hyper}
+def _without_sweep(spec: Mapping[str, Any], swept: Collection[str]) -> dict[str, Any]:
+    """A schedule is no point of a sweep, and stays."""
+    kept = {key: value for key, value in spec.items() if key != "seed"}
+    for section in ("hyper", "sizes"):
+        own = spec[section].items()
+        kept[section] = {key: value for key, value in own if key not in swept or isinstance(value, Mapping)}
+    return kept
 
 
 def _key(tree: Mapping[str, Any]) -> str:

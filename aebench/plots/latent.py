@@ -49,17 +49,18 @@ def latent(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
     """For each data set a panel a run (the lowest seed of each setting): codes, posteriors and the unit circle."""
     for data, rows in datasets(frame):
         held = ((run, arrays(run)) for _, run in lowest_seeds(rows))
-        clouds = {run: _cloud(found) for run, found in held if found.get("codes") is not None}
+        clouds = {run: cloud_of(found) for run, found in held if found.get("codes") is not None}
         found = picture_rows(rows, clouds)
         for name, shown in grid.pages(f"latent-{file_name(data)}", found):
             of = f"{evaluated(rows)} codes on {data}, seed {rows['seed'].min()}"
             yield _clouds(name, data, shown, clouds, of)
 
 
-def _cloud(held: Any) -> Cloud:
+def cloud_of(held: Any) -> Cloud:
+    """The stored codes of a run in the two latents of largest variance; one latent has an empty second axis."""
     codes = np.asarray(held["codes"], np.float64)
     sd = held.get("codes_sd")
-    if codes.shape[1] == 1:  # one latent: the second axis is empty
+    if codes.shape[1] == 1:
         codes = np.concatenate([codes, np.zeros_like(codes)], 1)
         sd = None if sd is None else np.concatenate([sd, np.full_like(sd, 1e-3)], 1)
     top = np.argsort(-codes.var(0), kind="stable")[:2]
@@ -74,13 +75,12 @@ def _clouds(name: str, data: str, rows: list[list[Panel]], clouds: dict[str, Clo
     shown = [panel for row in rows for panel in row]
     classes = np.unique(np.concatenate([cloud.y for cloud in clouds.values()])).tolist()
     looks = style.class_looks(classes)
-    dots = [Line2D([], [], ls="", marker=m, color=c, label=f"class {k}") for k, (c, m) in looks.items()]
-    dots = dots if 1 < len(dots) <= LEGEND else []
+    dots = class_handles(looks)
     room = 0.15 + (0.2 * style.legend_lines(len(dots), COLUMNS) + 0.1 if dots else 0)
-    figure = grid.draw(rows, lambda ax, run: _paint(ax, clouds[run], common, looks), room=room)
+    figure = grid.draw(rows, lambda ax, run: paint(ax, clouds[run], common, looks), room=room)
     drawn = [clouds[panel.run] for panel in shown]
-    units, words = _units(drawn)
-    figure.suptitle(f"Latent space: {data}\nmost active latent across, second up ({units})", fontsize=9)
+    measure, words = units(drawn)
+    figure.suptitle(f"Latent space: {data}\nmost active latent across, second up ({measure})", fontsize=9)
     style.legend_below(figure, dots, COLUMNS)
     caption = (
         f"{of}, in the two latents of largest variance{', coloured by class' if len(classes) > 1 else ''}. {words}"
@@ -89,11 +89,17 @@ def _clouds(name: str, data: str, rows: list[list[Panel]], clouds: dict[str, Clo
         caption += " All panels have the same axes, but those whose title says otherwise."
     if outside := sum(int((np.abs(cloud.mu).max(1) > max(common, cloud.reach)).sum()) for cloud in drawn):
         caption += f" Codes far outside are not shown: {outside} of {sum(len(cloud.mu) for cloud in drawn)}."
-    alt = f"Scatter of codes: {in_words(shown, lambda p: _spread(clouds[p.run]))}."
+    alt = f"Scatter of codes: {in_words(shown, lambda p: spread(clouds[p.run]))}."
     return Drawing(name, caption, alt, figure, data)
 
 
-def _units(clouds: list[Cloud]) -> tuple[str, str]:
+def class_handles(looks: dict[int, tuple[Any, str]]) -> list[Line2D]:
+    """An entry of a legend for each class; none where there is one class, or more than a legend can name."""
+    dots = [Line2D([], [], ls="", marker=m, color=c, label=f"class {k}") for k, (c, m) in looks.items()]
+    return dots if 1 < len(dots) <= LEGEND else []
+
+
+def units(clouds: list[Cloud]) -> tuple[str, str]:
     """The units of the axes for a title, and what the circle and the ellipses are for a caption.
 
     Without a posterior there is no prior, and the units are those that training happened to find.
@@ -117,9 +123,13 @@ def _common_reach(clouds: list[Cloud]) -> float:
     return max(reach for reach in reaches if reach <= limit)
 
 
-def _paint(ax: Axes, cloud: Cloud, common: float, looks: dict[int, tuple[Any, str]]) -> None:
+def paint(ax: Axes, cloud: Cloud, common: float, looks: dict[int, tuple[Any, str]], largest: float = 18) -> None:
+    """Codes, posteriors and the unit circle, on axes to ± `common` or, where a cloud is wider, on its own.
+
+    `largest`: the area of a marker where codes are few, square points.
+    """
     width = ax.get_window_extent().width / style.DPI
-    area = float(np.clip(2000 * width / len(cloud.mu), 3.5, 18))  # square points: few can be large, many would hide
+    area = float(np.clip(2000 * width / len(cloud.mu), 3.5, largest))  # few can be large, many would hide
     for label, (colour, marker) in looks.items():
         points = cloud.mu[cloud.y == label]
         size = area * style.MARKER_AREAS.get(marker, 1)
@@ -142,7 +152,7 @@ def _paint(ax: Axes, cloud: Cloud, common: float, looks: dict[int, tuple[Any, st
         ax.tick_params(labelleft=False, labelbottom=False)
 
 
-def _spread(cloud: Cloud) -> str:
+def spread(cloud: Cloud) -> str:
     """What a reader sees of a cloud, in words."""
     width = "" if cloud.sd is None else f", median σ {np.median(cloud.sd):.2g}"
     return f" (spread {cloud.mu[:, 0].std():.2g}{width})"
