@@ -85,6 +85,20 @@ def gaussian_rate(eigenvalues: ArrayLike, distortion: ArrayLike) -> Floats:
     return 0.5 * np.log(np.maximum(lam / theta[..., None], 1)).sum(-1)
 
 
+def linear_copy(eigenvalues: ArrayLike, latent: ArrayLike, sigma: float) -> tuple[Floats, Floats]:
+    """Distance from the identity of the best linear map of rank `latent [widths]` that denoises N(0, σ²) noise.
+
+    Raises InputError for eigenvalues that are none.
+
+    It keeps the share gᵢ = λᵢ/(λᵢ + σ²) of the first `latent` directions. On the data Σ λᵢ(1 − gᵢ)²/Σ λᵢ, off them (the
+    same variance in every direction) the mean of (1 − gᵢ)²: `[widths]` each, fractions of the variance.
+    """
+    lam = _spectrum(eigenvalues)
+    kept = np.arange(len(lam)) < np.asarray(latent)[..., None]
+    rest = 1 - kept * lam / (lam + sigma**2)
+    return (lam * rest**2).sum(-1) / lam.sum(), (rest**2).mean(-1)
+
+
 def _spectrum(eigenvalues: ArrayLike) -> Floats:
     lam = np.sort(np.asarray(eigenvalues, np.float64).ravel())[::-1]
     if not lam.size or not np.all(np.isfinite(lam)) or lam[-1] < 0 or lam[0] == 0:

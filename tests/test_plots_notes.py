@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from scipy import stats as reference
 
+from aebench.closed_forms import linear_copy
 from aebench.plots import FIGURES, NEEDS, file_name, with_documents
 from aebench.plots.losses import ties, worse
-from aebench.plots.overcomplete import linear_copy
 from aebench.store.frame import from_documents
 
 OWN = ("notes", "losses", "denoising", "sparsity", "overcomplete", "kl_direction", "latent_picture")

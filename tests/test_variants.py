@@ -32,11 +32,11 @@ from aebench.variants.autoencoder import AE
 
 EVENTS: dict[str, Shape] = {"points": (2,), "images": (1, 6, 7)}  # an even and an odd side
 SMALL: dict[str, dict[str, Any]] = {
-    "mlp": {"hidden": (8, 6)},
-    "deep": {"hidden": (9, 8, 6)},
-    "conv": {"channels": (4, 6), "hidden": (8,)},
+    "mlp": {"hidden": (8, 6), "activation": "elu"},
+    "deep": {"hidden": (9, 8, 6), "activation": "elu"},
+    "conv": {"channels": (4, 6), "hidden": (8,), "activation": "elu"},
 }
-"""Networks that are too wide to test as they come."""
+"""Networks that are too wide to test as they come; all units of so narrow a layer may be dead when rectified."""
 BATCH = 16
 
 

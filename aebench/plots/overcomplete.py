@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from pandas import DataFrame
 
+from aebench import closed_forms
 from aebench.plots import Arrays, Drawing, file_name, lines, style
 from aebench.plots.groups import Series, datasets, ordered, seeds, series, value
 
@@ -25,18 +26,6 @@ def overcomplete(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
     """For each data set the distance from the identity, on the data and off them, against the width of the code."""
     for data, rows in datasets(lines.measured(frame, list(PANELS))):
         yield _copies(f"overcomplete-{file_name(data)}", data, rows)
-
-
-def linear_copy(eigenvalues: ArrayLike, latent: ArrayLike, sigma: float) -> tuple[Floats, Floats]:
-    """Distance from the identity of the best linear map of rank `latent [widths]` that denoises N(0, σ²) noise.
-
-    It keeps the share gᵢ = λᵢ/(λᵢ + σ²) of the first `latent` directions. On the data Σ λᵢ(1 − gᵢ)²/Σ λᵢ, off them (the
-    same variance in every direction) the mean of (1 − gᵢ)²: `[widths]` each, fractions of the variance.
-    """
-    lam = np.sort(np.asarray(eigenvalues, np.float64))[::-1]
-    kept = np.arange(len(lam)) < np.asarray(latent)[..., None]
-    rest = 1 - kept * lam / (lam + sigma**2)
-    return (lam * rest**2).sum(-1) / lam.sum(), (rest**2).mean(-1)
 
 
 @style.styled
@@ -101,7 +90,7 @@ def _closed(ax: Axes, eigenvalues: list[float], sigmas: list[float], panel: int)
     x = np.arange(max(1, int(np.ceil(low))), int(high) + 1)
     handles: list[Any] = []
     for sigma, dashes in zip(sigmas, ("--", "-.", ":", (0, (1, 3))), strict=False):
-        y = linear_copy(eigenvalues, x, sigma)[panel]
+        y = closed_forms.linear_copy(eigenvalues, x, sigma)[panel]
         label = f"closed form: linear, σ = {sigma:g}" if sigma else "closed form: linear, no noise"
         handles += ax.plot(x, y, ls=dashes, color=style.REFERENCE, lw=1, label=label, zorder=3.5)
     return handles
