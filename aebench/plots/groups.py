@@ -210,7 +210,7 @@ def _labels(heads: list[tuple[str, dict[str, Any]]]) -> list[str]:
 
 def _said(key: str, value: Any) -> str:
     name = key.rpartition(".")[2]
-    if name == "network":
+    if name in ("network", "name"):  # what is chosen says itself; its options follow
         return str(value)
     if isinstance(value, Mapping):  # a schedule
         first, last = value["points"][0][1], value["points"][-1][1]
