@@ -120,9 +120,8 @@ class Learnt(Reconstruction):
         """The parameter that gives this ln σ. Raises InputError below the floor."""
         above = log_scale - LOG_SCALE_FLOOR
         if above <= 0:
-            raise InputError(
-                f"a standard deviation of {math.exp(log_scale):.3g} is left, below {math.exp(LOG_SCALE_FLOOR):.3g}"
-            )
+            least = math.exp(LOG_SCALE_FLOOR)
+            raise InputError(f"the scale that is left, {math.exp(log_scale):.3g}, underflows: the least is {least:.3g}")
         return LOG_SCALE_FLOOR + above + math.log(-math.expm1(-above))
 
 

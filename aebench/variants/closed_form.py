@@ -12,7 +12,7 @@ import numpy as np
 from aebench.errors import InputError
 from aebench.variant import Network, Shape, elements
 from aebench.variants.autoencoder import LINEAR_AE, NoHyper, Sizes
-from aebench.variants.denoising import DenoisingHyper
+from aebench.variants.denoising import DENOISING_AE, DenoisingHyper
 from aebench.variants.variational import LINEAR_VAE, LatentSizes, SigmaSizes, VAEHyper, vae_loss
 
 if TYPE_CHECKING:
@@ -87,7 +87,9 @@ WIENER = replace(
     about="the best linear denoiser of rank d: regression of x on x + σε, in closed form",
     formula="x̂ = U diag(λ/(λ + σ²)) Uᵀ(x̃ − m) + m; E‖x − x̂‖² = Σ_{i≤d} λᵢσ²/(λᵢ + σ²) + Σ_{i>d} λᵢ",
     source="Wiener (1949), Extrapolation, interpolation, and smoothing of stationary time series",
+    losses=DENOISING_AE.losses,
     hyper=DenoisingHyper,
+    noise=DENOISING_AE.noise,
     fit=fit_wiener,
 )
 

@@ -1,0 +1,122 @@
+"""Closed forms in the loop, and the hyperparameters that a trained run keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from oracles import variant
+
+import aebench
+from aebench.errors import InputError
+from aebench.feed import BLOCK, Examples, blocks
+from aebench.networks import MLP, Linear
+from aebench.optim import Descent
+from aebench.schedule import Schedule
+from aebench.train import Budget, Setting, train
+
+
+def points(n: int, d: int = 4) -> torch.Tensor:
+    return torch.rand(n, d, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def fit(name: str, x: torch.Tensor, settings: list[Setting], latent: int = 2, binarize: bool = False):
+    v = variant(name)
+    return train(v, Linear(), v.sizes(latent=latent), settings, Budget(7, 5, precision="fp64"), Examples(x, binarize))
+
+
+@pytest.mark.parametrize("seeds", [[5], [5, 6, 5]], ids=["alone", "packed"])
+def test_each_seed_has_its_own_draw_of_binarised_data(seeds: list[int]):
+    x = points(300)
+    result = fit("pca", x, [Setting(seed) for seed in seeds], binarize=True)
+    for run, seed in enumerate(seeds):
+        drawn = torch.cat([batch.x for batch in blocks(Examples(x, True), lambda m: {}, "any", [seed], torch.float64)])
+        assert set(drawn.unique().tolist()) == {0.0, 1.0}
+        np.testing.assert_allclose(result.runs.state["decoder.0.bias"][run], drawn.mean(0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("n", [BLOCK - 1, 2 * BLOCK + 7])
+def test_the_curve_has_one_point_the_mean_over_all_examples(n: int):
+    """Also where the last block is a short one; 1/N eigenvalues of what is left out."""
+    x = points(n)
+    x[-7:] *= 40
+    result = fit("pca", x, [Setting(0), Setting(1)])
+    left = np.linalg.eigvalsh(np.cov(x.numpy().T, bias=True))[:2].sum()
+    assert result.curves["step"].tolist() == [0]
+    np.testing.assert_allclose(result.curves["loss"], [[left, left]], rtol=1e-9)
+    assert result.diverged == [None, None]
+
+
+def test_a_schedule_counts_by_its_end():
+    """For a closed form, for its curve, and for what a trained run keeps."""
+    x, ends = points(2000), (0.1, 0.8)
+    settings = [Setting(0, {"sigma": Schedule(((0.0, 3.0), (1.0, end)))}) for end in ends]
+    result = fit("wiener", x, settings, latent=4)
+    lam = np.linalg.eigvalsh(np.cov(x.numpy().T, bias=True))
+    for run, end in enumerate(ends):
+        gain = (result.runs.state["decoder.0.weight"][run] @ result.runs.state["encoder.1.weight"][run]).numpy()
+        np.testing.assert_allclose(np.sort(np.linalg.eigvalsh(gain)), lam / (lam + end**2), rtol=1e-9)
+        assert result.curves["loss"][0, run] == pytest.approx((lam * end**2 / (lam + end**2)).sum(), rel=0.05)
+        assert float(result.runs.model(run).hp.sigma) == end
+    v = variant("gaussian_vae")
+    own = [Setting(0, {"variance": Schedule(((0.0, 2.0), (1.0, end)))}) for end in ends]
+    trained = train(v, MLP((5,)), v.sizes(latent=2), own, Budget(3, 8, precision="fp64"), Examples(x)).runs
+    assert [float(trained.model(run).hp.variance) for run in (0, 1)] == list(ends)
+
+
+def test_a_pixel_at_a_time_has_its_scale():
+    """The learnt scales of the elements are those of the residuals where the decoder knows nothing."""
+    v, x = variant("sigma_vae"), points(4000) * torch.tensor([0.2, 1, 3, 9])
+    sizes = v.sizes(latent=1, reconstruction={"name": "gaussian_nll", "scale": "pixel"})
+    rate = Schedule(((0.0, 0.05), (1.0, 0.0)))
+    settings = [Setting(0, {"beta": 1e4}, Descent(rate))]
+    runs = train(v, Linear(), sizes, settings, Budget(1500, 256, precision="fp64"), Examples(x)).runs
+    log_scale = runs.model(0).net.reconstruction.scale(x).detach()
+    np.testing.assert_allclose(log_scale.exp(), x.std(0), rtol=0.02)
+
+
+@pytest.mark.parametrize("latent", [4, 5])
+def test_the_loop_refuses_what_a_suite_would(latent: int):
+    with pytest.raises(InputError, match=f"latent {latent}: probabilistic PCA of 4 elements wants fewer"):
+        fit("ppca", points(50), [Setting()], latent=latent)
+
+
+def test_a_code_that_leaves_no_noise_is_a_row_that_says_so():
+    flat = points(50)[:, :1] @ torch.ones(1, 4, dtype=torch.float64)
+    with pytest.raises(InputError, match="underflows"):
+        fit("ppca", flat, [Setting()])
+
+
+def test_data_outside_the_range_are_refused_before_training(tmp_path: Path):
+    suite = tmp_path / "s.yaml"
+    suite.write_text("name: s\ndata: pinwheel\nruns:\n  - {variant: salt_pepper_denoising_ae, sizes: {latent: 2}}\n")
+    with pytest.raises(
+        InputError, match=r"'salt_pepper_denoising_ae' takes data in \[0, 1\]; pinwheel lies in"
+    ):
+        aebench.run(suite, out=tmp_path, device="cpu")
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_model_read_back_keeps_its_hyperparameters(tmp_path: Path):
+    suite = tmp_path / "s.yaml"
+    suite.write_text(
+        "name: s\nseeds: 1\ndata: digits\ntrain: {steps: 4}\nnetwork: {kind: mlp, hidden: [5]}\nruns:\n"
+        "  - {variant: gaussian_vae, sizes: {latent: 2}, sweep: {variance: [0.125, 2]}}\n"
+        "  - {variant: ppca, sizes: {latent: 3}}\nmetrics: [elbo, marginal]\nfigures: []\n"
+    )
+    frame = aebench.run(suite, out=tmp_path, device="cpu", report=False)
+    assert (frame["status"] == "ok").all()
+    x = torch.rand(3, 1, 8, 8)
+    for row in frame[frame["variant"] == "gaussian_vae"].itertuples():
+        model = aebench.load_model(tmp_path / "results" / "s", row.id)
+        z = torch.zeros(3, 2)
+        normal = torch.distributions.Normal(model.decode(z), row.variance**0.5)
+        torch.testing.assert_close(model.log_likelihood(x, z), normal.log_prob(x).flatten(1).sum(1))
+    ppca = frame[frame["variant"] == "ppca"].iloc[0]
+    assert ppca["posterior_gap"] == pytest.approx(0, abs=1e-3)
+    assert ppca["nll_exact"] == pytest.approx(-ppca["elbo"], abs=0.1), "one z an example"
+    assert np.isnan(ppca["flops_train_step"]) or ppca["flops_train_step"] is None
+    again = aebench.run(suite, out=tmp_path, device="cpu", report=False)
+    assert again.equals(frame)
