@@ -16,7 +16,7 @@ from aebench.errors import unknown
 from aebench.metrics import METRICS, Metric
 from aebench.networks import NETWORKS
 from aebench.plugins import Table
-from aebench.reconstructions import RECONSTRUCTIONS
+from aebench.reconstructions import RECONSTRUCTIONS, Reconstruction
 from aebench.suite import shipped
 from aebench.suite.fields import choice
 from aebench.variant import Variant
@@ -63,22 +63,27 @@ def _variant(name: str, variant: Variant) -> list[Section]:
         ("source", [variant.source]),
         ("hyperparameters: floats, one value a run", fields(variant.hyper)),
         ("sizes: shared by the runs of a pack", fields(variant.sizes)),
-        *([("reconstruction losses, by name or as {name: ..., option: ...}", losses())] * takes_a_loss(variant)),
+        *(
+            [("reconstruction losses, by name or with options: {name: ..., ...}", losses(variant))]
+            * bool(taken(variant))
+        ),
         ("networks", [", ".join(variant.networks or tuple(NETWORKS))]),
         ("data", needs_of_data(variant)),
         ("metrics", [", ".join(offered)]),
     ]
 
 
-def takes_a_loss(variant: Variant) -> bool:
-    """Whether its reconstruction loss can be chosen."""
-    return "reconstruction" in variant.sizes._fields
+def taken(variant: Variant) -> dict[str, Reconstruction]:
+    """The reconstruction losses that can be chosen for a variant."""
+    hints = get_type_hints(variant.sizes, include_extras=True)
+    among = choice(hints["reconstruction"]) if "reconstruction" in hints else None
+    return {name: known for name, known in RECONSTRUCTIONS.items() if among and name in among.options}
 
 
-def losses() -> list[str]:
-    """The reconstruction losses: formula, options with their defaults."""
+def losses(variant: Variant) -> list[str]:
+    """Of each reconstruction loss that a variant takes the formula and the options, with their defaults."""
     lines: list[str] = []
-    for name, known in RECONSTRUCTIONS.items():
+    for name, known in taken(variant).items():
         options = fields(known.options) if known.options._fields else []
         lines.append("; ".join([f"{name}: {known.about}", *options]))
     return lines
@@ -86,9 +91,11 @@ def losses() -> list[str]:
 
 def needs_of_data(variant: Variant) -> list[str]:
     """What a variant assumes of the data, and of its sizes beside them."""
-    bounded = ", ".join(name for name, known in RECONSTRUCTIONS.items() if known.unit_interval)
-    values = "values in [0, 1]" if variant.unit_interval else "any finite values"
-    lines = [f"{values}; in [0, 1] with {bounded}" if takes_a_loss(variant) and not variant.unit_interval else values]
+    bounded = [name for name, known in taken(variant).items() if known.unit_interval]
+    if variant.unit_interval or (bounded and len(bounded) == len(taken(variant))):
+        lines = ["values in [0, 1]"]
+    else:
+        lines = ["any finite values" + (f"; in [0, 1] with {', '.join(bounded)}" if bounded else "")]
     if variant.check is not None:
         lines.append(" ".join((variant.check.__doc__ or "").split()))
     return lines

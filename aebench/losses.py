@@ -12,7 +12,6 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.distributions import LowRankMultivariateNormal
 from torch.nn import functional as F
 
 PerExample = Float[Tensor, "batch"]
@@ -109,8 +108,14 @@ def log_linear_gaussian(
 
     `logvar` = ln σ², 0-dim or `[d]`. Tipping and Bishop (1999), Probabilistic principal component analysis, eq. 4.
     """
-    noise = logvar.exp().expand(b.shape)
-    return LowRankMultivariateNormal(b, W, noise, validate_args=False).log_prob(x)
+    width = (0.5 * logvar).exp()
+    r, scaled = (x - b) / width, W / (width[:, None] if width.ndim else width)  # in units of the noise
+    precision = scaled.T @ scaled + torch.eye(W.shape[1], dtype=W.dtype, device=W.device)  # of z given x
+    root = torch.linalg.cholesky_ex(precision).L  # NaN in one run of a pack is no error in the others
+    z = torch.cholesky_solve((r @ scaled).T, root).T
+    squares = (r - z @ scaled.T).square().sum(1) + z.square().sum(1)
+    log_determinant = 2 * root.diagonal().log().sum() + logvar.expand(b.shape).sum()
+    return -0.5 * (squares + log_determinant + b.numel() * math.log(2 * math.pi))
 
 
 def importance_bound(log_w: Vectors) -> Scalars:
@@ -177,7 +182,7 @@ def threshold_penalty(h: Codes, c: float | Tensor) -> PerExample:
 
 
 def top_k(h: Codes, k: int) -> Codes:
-    """h with all but the k units of largest |h| set to 0. Makhzani and Frey (2014), k-sparse autoencoders, sec. 2."""
+    """h with all but the k units of largest |h| set to 0. After Makhzani and Frey (2014), who keep the largest h."""
     kept = h.abs().topk(k, dim=1).indices
     return torch.zeros_like(h).scatter(1, kept, h.gather(1, kept))
 
@@ -185,7 +190,7 @@ def top_k(h: Codes, k: int) -> Codes:
 def contractive_penalty(encode: Callable[[Tensor], Tensor], x: Events) -> PerExample:
     """‖∂h/∂x‖²_F of h = E(x), exactly, by one backward pass a unit: (code per data)² per example.
 
-    `encode` treats examples apart. Rifai et al. (2011), Contractive auto-encoders, eq. 4.
+    `encode` treats examples apart. Rifai et al. (2011), Contractive auto-encoders.
     """
     h, pull, *_ = torch.func.vjp(encode, x)
     units = torch.eye(h.shape[1], dtype=h.dtype, device=h.device)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aebench import losses, reconstructions
-from aebench.errors import InputError
 from aebench.variant import Shape
 
 
@@ -117,11 +116,11 @@ class Learnt(Reconstruction):
         return LOG_SCALE_FLOOR + F.softplus(raw - LOG_SCALE_FLOOR)
 
     def raw(self, log_scale: float) -> float:
-        """The parameter that gives this ln σ. Raises InputError below the floor."""
+        """The parameter that gives this ln σ. Raises ValueError below the floor."""
         above = log_scale - LOG_SCALE_FLOOR
         if above <= 0:
             least = math.exp(LOG_SCALE_FLOOR)
-            raise InputError(f"the scale that is left, {math.exp(log_scale):.3g}, underflows: the least is {least:.3g}")
+            raise ValueError(f"the scale that is left, {math.exp(log_scale):.3g}, underflows: the least is {least:.3g}")
         return LOG_SCALE_FLOOR + above + math.log(-math.expm1(-above))
 
 

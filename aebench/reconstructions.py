@@ -63,6 +63,10 @@ RECONSTRUCTIONS = {
 
 Loss = Annotated[Any, Choice({name: known.options for name, known in RECONSTRUCTIONS.items()})]
 """The type of the size `reconstruction`: a name, or `{"name": ..., options}`."""
+GaussianLoss = Annotated[Any, Choice({"gaussian_nll": Scale})]
+LaplaceLoss = Annotated[Any, Choice({"laplace_nll": Scale})]
+BernoulliLoss = Annotated[Any, Choice({"bce": NoOptions})]
+"""Of variants that are about one of them."""
 
 
 def named(chosen: str | Mapping[str, Any]) -> tuple[Reconstruction, dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -191,8 +192,9 @@ def fitted(
     declared = lambda m: variant.noise(m, event_shape, sizes)  # noqa: E731
     ready = clock(device)
     here = Examples(examples.x.cpu(), examples.binarize)  # in float64, which not every device has
+    whole = cache(lambda seed: torch.cat([b.x for b in blocks(here, lambda m: {}, "fit", [seed], torch.float64)]))
     for run, seed in enumerate(seeds):
-        x = torch.cat([batch.x for batch in blocks(here, lambda m: {}, "fit", [seed], torch.float64)])
+        x = whole(seed if examples.binarize else 0)
         for name, value in fit(pack.net, x, type(hyper.final)(*(value[run] for value in hyper.final))).items():
             pack.parameters[name][run if pack.stacked else ...].copy_(value)
     terms = mean_terms(pack, blocks(examples, declared, "fit", seeds, dtype), hyper.at(1.0))

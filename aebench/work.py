@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import traceback
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,14 +14,13 @@ from torch import Tensor
 from aebench import data, packing
 from aebench.clock import clock
 from aebench.data import Dataset, Part
-from aebench.device import PeakMemory, choose, made
+from aebench.device import PeakMemory, made
 from aebench.errors import InputError
 from aebench.feed import Batch, Examples, Feed
 from aebench.metrics.cost import flops
 from aebench.metrics.evaluate import Chosen, arrays, evaluate
 from aebench.metrics.moments import Moments
 from aebench.packing import Pack, Runs
-from aebench.progress import label
 from aebench.reconstructions import RECONSTRUCTIONS
 from aebench.specification import budget_of, recipe, setting_of
 from aebench.store import Publication, Store
@@ -172,11 +170,17 @@ class Worker:
         return evaluate(runs, chosen, part, moments), arrays(runs, part, dataset.test.y)
 
     def measured(self, runs: Runs, dataset: Dataset, chosen: Chosen) -> tuple[*Measured, Exception | None]:
-        """`measure`, and what went wrong: a faulty metric must not cost the training."""
-        try:
-            return *self.measure(runs, dataset, chosen), None
-        except Exception as error:
-            return [{} for _ in runs.seeds], [{} for _ in runs.seeds], error
+        """`measure`, and what went wrong: a faulty metric must not cost the training, nor the other metrics."""
+        measured: list[dict[str, Any]] = [{} for _ in runs.seeds]
+        drawn, first = [{} for _ in runs.seeds], None
+        for part in [[one] for one in chosen] or [[]]:
+            try:
+                new, drawn = self.measure(runs, dataset, part)
+            except Exception as error:
+                first = first or error
+                continue
+            measured = [old | values for old, values in zip(measured, new, strict=True)]
+        return measured, drawn, first
 
     def again(self, run: Run, document: dict[str, Any], store: Store, names: Container[str]) -> Publication | None:
         """Measure these metrics of a finished run anew from its stored weights; None where there are none."""
@@ -275,23 +279,3 @@ def first_batch(
     feed = Feed(examples, size, noise, [setting.seed], dtype)
     feed.fill(0)
     return feed.step(0)
-
-
-def estimate(todo: Any, device: str, allow_code: bool, steps: int = 16) -> list[dict[str, Any]]:
-    """Time and memory of each pack of a plan, from so many steps of it: `{label, runs, mode, parameters, ...}`."""
-    worker = Worker(todo.suite.name, choose(device), (), False, allow_code)
-    rows: list[dict[str, Any]] = []
-    for whole in todo.packs:
-        worker.check(whole)
-        parts = worker.packs(whole)
-        spec = parts[0][0].spec
-        dataset, (variant, network, sizes) = worker.dataset(spec), recipe(spec, allow_code)
-        examples, memory, full = worker.examples(dataset, dataset.train), PeakMemory(worker.device), budget_of(spec)
-        settings = [setting_of(run.spec) for run in parts[0]]
-        trained = train(variant, network, sizes, settings, replace(full, steps=steps, keep="last"), examples)
-        rows.append({
-            "label": label(whole), "runs": len(whole), "mode": "packed" if len(parts[0]) > 1 else "one by one",
-            "parameters": sum(p.numel() for p in trained.runs.net.parameters()),
-            "seconds": len(parts) * trained.seconds["train"] * full.steps / steps, "bytes": memory.bytes(),
-        })  # fmt: skip
-    return rows

@@ -553,7 +553,7 @@ def interrupt(*_: Any, **__: Any) -> None:
     [
         (["run", "trial.yaml", "--set", "train.steps=3"], "aebench.pipeline.execute"),
         (["run", "trial.yaml", "--set", "train.steps=3"], "aebench.pipeline.plan"),
-        (["run", "trial.yaml", "--dry-run"], "aebench.work.estimate"),
+        (["run", "trial.yaml", "--dry-run"], "aebench.estimate.estimate"),
         (["evaluate", "results/trial"], "aebench.pipeline.evaluate"),
         (["report", "results/trial"], "aebench.reporting.report"),
         (["table", "results/trial"], "aebench.tables.summary"),

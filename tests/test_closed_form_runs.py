@@ -7,14 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from oracles import variant
+from oracles import metric, pack, variant
 
 import aebench
+from aebench import data
+from aebench import suite as suites
 from aebench.errors import InputError
 from aebench.feed import BLOCK, Examples, blocks
+from aebench.metrics.evaluate import evaluate
+from aebench.metrics.moments import Moments
 from aebench.networks import MLP, Linear
 from aebench.optim import Descent
+from aebench.packing import build
 from aebench.schedule import Schedule
+from aebench.store import Store
 from aebench.train import Budget, Setting, train
 
 
@@ -85,16 +91,61 @@ def test_the_loop_refuses_what_a_suite_would(latent: int):
 
 def test_a_code_that_leaves_no_noise_is_a_row_that_says_so():
     flat = points(50)[:, :1] @ torch.ones(1, 4, dtype=torch.float64)
-    with pytest.raises(InputError, match="underflows"):
+    with pytest.raises(ValueError, match="underflows"):
         fit("ppca", flat, [Setting()])
+
+
+def test_a_fit_that_fails_is_a_row_and_the_others_finish(tmp_path: Path):
+    """Digits have pixels that never change: 61 directions are all there are."""
+    suite = tmp_path / "s.yaml"
+    suite.write_text(
+        "name: s\nseeds: 1\ndata: digits\ntrain: {steps: 40}\nruns:\n  - {variant: ppca, sweep: {latent: [2, 62]}}\n"
+        "  - {variant: pca, sizes: {latent: 2}}\nmetrics: [reconstruction]\nfigures: []\n"
+    )
+    frame = aebench.run(suite, out=tmp_path, device="cpu", report=False)
+    assert frame["status"].tolist() == ["ok", "failed", "ok"]
+    assert "underflows" in frame["error"][1]
+    document = Store(tmp_path / "results" / "s").read(frame["id"][2])
+    assert document is not None
+    digits = data.load(document["spec"]["data"])
+    assert document["cost"]["examples"] == len(digits.train.x), "each example counts once, whatever the budget"
+
+
+def test_what_a_closed_form_ignores_is_no_part_of_its_id():
+    def ids(train: str) -> list[str]:
+        text = f"name: s\nseeds: 1\ndata: digits\ntrain: {train}\nruns:\n  - {{variant: pca}}\n"
+        return [run.id for run in suites.parse(text, "s.yaml").runs]
+
+    assert ids("{steps: 10}") == ids("{steps: 20, lr: 0.5, optimizer: sgd, keep: best_validation}")
+    assert ids("{precision: fp64}") != ids("{precision: fp32}")
+    text = "name: s\ndata: digits\nruns:\n  - {variant: pca, sweep: {lr: [0.1, 0.2]}}\n"
+    with pytest.raises(InputError, match="variant 'pca' is a closed form: lr changes nothing"):
+        suites.parse(text, "s.yaml")
+
+
+def test_a_run_of_nan_leaves_the_metrics_of_its_neighbours():
+    """Exact likelihood takes a matrix apart, gains take logarithms; and one too large for a square."""
+    v, x = variant("linear_vae"), points(40).float()
+    nets = [build(v, (4,), Linear(), v.sizes(latent=2), seed) for seed in range(4)]
+    with torch.no_grad():
+        nets[1].decoder[0].weight.fill_(torch.nan)
+        nets[2].decoder[0].weight *= 1e30
+    names = ("reconstruction", "marginal", "elbo", "denoising", "denoising_gap", "identity", "aggregate", "energy")
+    chosen = [(m, m.options()) for m in map(metric, names)]
+    together = evaluate(pack(v, nets, 2), chosen, Examples(x), Moments(x.numpy()))
+    for run in (0, 3):
+        (alone,) = evaluate(pack(v, [nets[run]], 2, [run]), chosen, Examples(x), Moments(x.numpy()))
+        for name, entry in alone.items():
+            assert entry["value"] is not None, name
+            assert together[run][name]["value"] == pytest.approx(entry["value"], rel=1e-4, abs=1e-5), name
+    assert together[1]["sse"]["value"] is None
+    assert together[2]["denoising_gain_db_0.1"]["value"] is None
 
 
 def test_data_outside_the_range_are_refused_before_training(tmp_path: Path):
     suite = tmp_path / "s.yaml"
     suite.write_text("name: s\ndata: pinwheel\nruns:\n  - {variant: salt_pepper_denoising_ae, sizes: {latent: 2}}\n")
-    with pytest.raises(
-        InputError, match=r"'salt_pepper_denoising_ae' takes data in \[0, 1\]; pinwheel lies in"
-    ):
+    with pytest.raises(InputError, match=r"'salt_pepper_denoising_ae' takes data in \[0, 1\]; pinwheel lies in"):
         aebench.run(suite, out=tmp_path, device="cpu")
     assert not list(tmp_path.rglob("*.json"))
 

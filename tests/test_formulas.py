@@ -8,9 +8,11 @@ import torch
 from oracles import variant
 from scipy import special, stats
 
-from aebench import streams
+from aebench import streams, suite
+from aebench.errors import InputError
 from aebench.networks import MLP, Linear
 from aebench.packing import build
+from aebench.store.frame import from_documents
 from aebench.variant import Model
 
 D, LATENT, BATCH = 6, 4, 9
@@ -169,6 +171,39 @@ def test_learnt_scales(name: str, scale: str):
     np.testing.assert_allclose(bench.terms()["loss"], expected, rtol=1e-10)
     model = Model(bench.variant, bench.net, bench.sizes, None)
     np.testing.assert_allclose(model.reconstruct(bench.x).detach().numpy(), mean)
+
+
+def test_losses_with_options():
+    for chosen, expected in (
+        ({"name": "huber", "delta": 0.2}, lambda x, y: special.huber(0.2, x - y)),
+        ({"name": "mape", "epsilon": 0.3}, lambda x, y: np.abs(x - y) / np.maximum(np.abs(x), 0.3)),
+        ("mae", lambda x, y: np.abs(x - y)),
+        ("bce", lambda x, y: -x * np.log(special.expit(y)) - (1 - x) * np.log(special.expit(-y))),
+    ):
+        bench = Bench("ae", reconstruction=chosen)
+        output = bench.decoder(bench.encoder(bench.x))
+        np.testing.assert_allclose(bench.terms()["loss"], expected(bench.x.numpy(), output).sum(1), rtol=1e-10)
+        model = Model(bench.variant, bench.net, bench.sizes, None)
+        x_hat = special.expit(output) if chosen == "bce" else output
+        np.testing.assert_allclose(model.reconstruct(bench.x).detach().numpy(), x_hat, rtol=1e-12)
+
+
+def test_variants_of_one_likelihood_take_no_other():
+    for name, refused in (("sigma_vae", "mse"), ("laplace_vae", "gaussian_nll"), ("bernoulli_vae", "mse")):
+        text = f"name: s\ndata: digits\nruns:\n  - {{variant: {name}, sizes: {{reconstruction: {refused}}}}}\n"
+        with pytest.raises(InputError, match=f"unknown reconstruction '{refused}'"):
+            suite.parse(text, "s.yaml")
+
+
+def test_the_notes_beta_is_one_over_the_weight():
+    text = "name: s\nseeds: 1\ndata: digits\nruns:\n  - {variant: energy_vae, sweep: {notes_beta: [10, 0.5]}}\n"
+    specs = [run.spec for run in suite.parse(text, "s.yaml").runs]
+    documents = [
+        {"id": str(i), "suite": "s", "status": "failed", "spec": s, "metrics": {}} for i, s in enumerate(specs)
+    ]
+    frame = from_documents(documents)
+    assert frame["kl_weight"].tolist() == [0.1, 2]
+    assert frame["notes_beta"].tolist() == [10, 0.5]
 
 
 def test_no_exact_likelihood_where_the_decoder_gives_the_scale():

@@ -90,7 +90,7 @@ def test_quadrature_agrees_with_the_exact_marginal():
     found = []
     for v in (LINEAR_VAE, VAE):
         sizes = v.sizes(latent=2)
-        (entries,) = measured(pack(v, [affine(v, (3,), sizes, **weights)], sizes), x, "marginal")
+        (entries,) = measured(pack(v, [affine(v, (3,), sizes, **weights)], sizes), x, "marginal", examples=1000)
         assert entries["nll_exact"]["value"] == pytest.approx(truth, rel=2e-6)
         assert entries["nll_exact"]["n"] == 600
         found.append(numbers(entries))
@@ -213,7 +213,7 @@ def test_all_weights_of_an_example_see_the_same_binarisation():
     p = np.random.default_rng(0).random((700, 6), dtype=np.float32)
     elbo = measured(runs, p, "elbo", binarize=True)
     nll = measured(runs, p, "nll", binarize=True, samples=25)
-    exact = measured(runs, p, "marginal", binarize=True, points=60)
+    exact = measured(runs, p, "marginal", binarize=True, points=60, examples=1000)
     for one, two, three in zip(elbo, nll, exact, strict=True):
         assert two["nll"]["value"] == pytest.approx(-one["elbo"]["value"], rel=1e-5)
         assert three["nll_exact"]["value"] == pytest.approx(-one["elbo"]["value"], rel=1e-4)
@@ -336,3 +336,24 @@ def test_a_run_is_measured_alike_alone_and_in_a_pack(network, name):
             assert errors_of(alone) == pytest.approx(errors_of(together[seed]), rel=1e-3)
         same_seed = measured(pack(VAE, nets, sizes, seeds=[1, 1, 1]), x, name, **options)
         assert numbers(same_seed[1]) == pytest.approx(numbers(together[1]), rel=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("gain", "far", "options", "known"),
+    [
+        (1.0, 0.0, {}, True),
+        (1.0, 14.0, {}, False),
+        (1.0, 14.0, {"reach": 14.0}, True),
+        (4.0, 0.0, {"points": 20}, False),
+        (4.0, 0.0, {"points": 100}, True),
+    ],
+    ids=["fits", "two codes beyond the grid", "a wider grid", "steps wider than the posterior", "shorter steps"],
+)
+def test_a_grid_that_does_not_hold_the_posterior_gives_nothing(gain, far, options, known):
+    """p(x|z) = N(gain·z, ½): a posterior of variance 1/(1 + 2 gain²), for two of a hundred examples far out."""
+    sizes = VAE.sizes(latent=1)
+    x = np.random.default_rng(0).standard_normal((100, 1)).astype(np.float32) * gain
+    x[:2] += np.float32(far)
+    (entries,) = measured(pack(VAE, [affine(VAE, (1,), sizes, dec=[[gain]])], sizes), x, "marginal", **options)
+    truth = -scipy.stats.norm(0, math.sqrt(gain**2 + 0.5)).logpdf(x).mean()
+    assert entries["nll_exact"]["value"] == (pytest.approx(truth, rel=1e-4) if known else None)

@@ -51,7 +51,7 @@ def show_places(done: Any, as_json: bool) -> None:
 
 def show_estimate(todo: Any, device: str, allow_code: bool, as_json: bool) -> None:
     """What training would take, from a few steps of each pack."""
-    from aebench.work import estimate
+    from aebench.estimate import estimate
 
     rows = estimate(todo, device, allow_code)
     seconds, peak = sum(row["seconds"] for row in rows), max((row["bytes"] or 0 for row in rows), default=0)

@@ -105,7 +105,7 @@ ACTIVITY = Metric(
     name="activity",
     about="how large the units of the code are, and how unequal",
     values=lambda options: {
-        "gini": Value("0 (all units equal) to 1 (one unit)", "neither", "Gini coefficient of |h| over units"),
+        "gini": Value("0 (all units equal) to 1 − 1/d (one unit)", "neither", "Gini coefficient of |h| over units"),
         "mean_activation": Value("units of the code", "neither", "mean |h| over units"),
         "near_zero": Value("fraction of units", "neither", f"units with |h| < {options.near:g}"),
         "near_one": Value("fraction of units", "neither", f"units with |h − 1| < {options.near:g}"),

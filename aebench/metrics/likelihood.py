@@ -103,20 +103,23 @@ class Grid(NamedTuple):
 
     points: Annotated[int, Ge(2)] = 200
     reach: Annotated[float, Gt(0)] = 7.0
-    examples: Annotated[int, Ge(1)] = 1000
+    examples: Annotated[int, Ge(1)] = 200
 
 
 AXES = 2
 """Latent units up to which a grid is laid."""
-AT_ONCE = 2**20
+AT_ONCE = 2**22
 """Elements of the pairs of example and grid point that are compared at once."""
+BEYOND = 1e-4
+"""The share of p(x), in the mean over examples, that may lie on the outermost points of the grid."""
 COARSE = 0.25
 """Nats by which a grid of half as many points an axis may differ, in the mean. The step's error falls so fast that the
 grid itself is then right to .01: it halves a step at the cost of the fourth power."""
 
 
-def quadrature(model: Model, x: Tensor, options: Grid) -> tuple[Tensor, Tensor]:
-    """ln p(x) = ln ∫ p(x|z) p(z) dz on a grid, and how far the same by every second point is: each `[batch]`."""
+def quadrature(model: Model, x: Tensor, options: Grid) -> tuple[Tensor, Tensor, Tensor]:
+    """ln p(x) = ln ∫ p(x|z) p(z) dz on a grid; how far the same by every second point is; what share of it
+    lies on the outermost points: each `[batch]`."""
     import torch
 
     axis = torch.linspace(-options.reach, options.reach, options.points, device=x.device, dtype=x.dtype)
@@ -126,6 +129,7 @@ def quadrature(model: Model, x: Tensor, options: Grid) -> tuple[Tensor, Tensor]:
     even = torch.arange(options.points, device=x.device) % 2 == 0
     second = torch.cartesian_prod(*[even] * model.latent).view(-1, model.latent).all(1)
     coarse_mass = (log_mass + model.latent * math.log(2)).where(second, -math.inf)
+    rim_mass = log_mass.where((grid.abs() == options.reach).any(1), -math.inf)
 
     def under(z: Tensor) -> Tensor:
         """The grid is decoded once for all examples."""
@@ -134,27 +138,31 @@ def quadrature(model: Model, x: Tensor, options: Grid) -> tuple[Tensor, Tensor]:
     chunk = max(2, AT_ONCE // x.numel())
     fine: list[Tensor] = []
     coarse: list[Tensor] = []
-    for z, mass, sparse in zip(*(t.split(chunk) for t in (grid, log_mass, coarse_mass)), strict=True):
+    rim: list[Tensor] = []
+    for z, mass, sparse, outer in zip(*(t.split(chunk) for t in (grid, log_mass, coarse_mass, rim_mass)), strict=True):
         log_p = under(z)
         fine.append((log_p + mass).logsumexp(1))
         coarse.append((log_p + sparse).logsumexp(1))
+        rim.append((log_p + outer).logsumexp(1))
     exact = torch.stack(fine).logsumexp(0)
-    return exact, (torch.stack(coarse).logsumexp(0) - exact).abs()
+    beyond = (torch.stack(rim).logsumexp(0) - exact).exp()
+    return exact, (torch.stack(coarse).logsumexp(0) - exact).abs(), beyond
 
 
 def marginal(model: Model, x: Tensor, noise: Mapping[str, Tensor], options: Grid) -> dict[str, Tensor]:
     """−ln p(x), and KL(q(z|x) ‖ p(z|x)) = E_q[ln p(x) − ln w] with one z, which is 0 for every z where q is right."""
     if "marginal" in model.variant.offers(model.sizes):
         log_p = model.log_marginal(x)
-        doubt = log_p.new_zeros(log_p.shape)
+        doubt = beyond = log_p.new_zeros(log_p.shape)
     else:
-        log_p, doubt = quadrature(model, x, options)
-    return {"nll_exact": -log_p, "posterior_gap": log_p - log_weight(model, x, noise["z"]), "doubt": doubt}
+        log_p, doubt, beyond = quadrature(model, x, options)
+    gap = log_p - log_weight(model, x, noise["z"])
+    return {"nll_exact": -log_p, "posterior_gap": gap, "doubt": doubt, "beyond": beyond}
 
 
 def resolved(means: Mapping[str, float], options: Grid) -> dict[str, float]:
-    """Undefined where the grid is too coarse for the posterior."""
-    sound = means["doubt"] <= COARSE
+    """Undefined where the grid is too coarse for the posterior, or too small."""
+    sound = means["doubt"] <= COARSE and means["beyond"] <= BEYOND
     return {name: means[name] if sound else math.nan for name in ("nll_exact", "posterior_gap")}
 
 

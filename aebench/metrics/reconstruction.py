@@ -30,8 +30,9 @@ def with_psnr(means: Mapping[str, float], options: NoOptions) -> dict[str, float
 
 
 def decibel(signal: float, error: float) -> float:
-    """10 log₁₀(signal / error); NaN where a side is not positive."""
-    return 10 * math.log10(signal / error) if signal > 0 and error > 0 else math.nan
+    """10 log₁₀(signal / error); NaN where a side is not positive and finite."""
+    sound = 0 < signal < math.inf and 0 < error < math.inf
+    return 10 * (math.log10(signal) - math.log10(error)) if sound else math.nan
 
 
 RECONSTRUCTION = Metric(

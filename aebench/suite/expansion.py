@@ -160,6 +160,8 @@ def entry(node: Node, shared: Shared) -> Entry:
     for section, name, values in _sweep(keys["sweep"], fields) if "sweep" in keys else ():
         if name in given[section]:
             raise keys["sweep"].error(f"{name} is given in {section} too", name)
+        if section == "train" and variant.fit is not None:
+            raise keys["sweep"].error(f"variant {variant.name!r} is a closed form: {name} changes nothing", name)
         given[section][name] = values[0]
         swept[section, name] = _distinct(values, fields[section][name], scheduled=section != "sizes")
     base: dict[str, Any] = {
@@ -171,6 +173,8 @@ def entry(node: Node, shared: Shared) -> Entry:
         "network": _network_of(variant, keys.get("network"), shared),
         "train": train({**shared.train, **given["train"]}, keys.get("train", node)),
     }
+    if variant.fit is not None:  # no step is taken: the result, and so the id, depends on the precision alone
+        base["train"] = {**train({}, node), "precision": base["train"]["precision"]}
     own = data(keys["data"], shared.split_seed, shared.allow_code) if "data" in keys else shared.data
     if own is None:
         raise node.error("data is missing, here and in the suite")

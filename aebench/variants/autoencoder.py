@@ -85,10 +85,12 @@ def build_tied(event_shape: Shape, network: Network, sizes: Sizes) -> nn.Module:
 
 
 def can_be_tied(sizes: Sizes, event_shape: Shape) -> None:
-    """Fewer latent units than elements, or U Uᵀ is the identity; no scale that a second decoder output would give."""
+    """Fewer latent units than elements, or U Uᵀ is the identity; no bce, no scale by a second decoder output."""
     if sizes.latent >= elements(event_shape):
         raise InputError(f"latent {sizes.latent}: U Uᵀ is the identity unless there are fewer than the "
                          f"{elements(event_shape)} elements of the data")  # fmt: skip
+    if sizes.reconstruction == "bce":
+        raise InputError("reconstruction 'bce': one offset cannot be of the data and of logits; choose mse or mae")
     if isinstance(sizes.reconstruction, dict) and sizes.reconstruction.get("scale") == "decoder":
         raise InputError("scale 'decoder' is nothing that a tied decoder can give: choose from shared, pixel")
 

@@ -47,7 +47,7 @@ def principal(x: Tensor, latent: int) -> tuple[Any, Any, Any]:
     from sklearn.decomposition import PCA as Principal
 
     if len(x) < latent:
-        raise InputError(f"latent {latent}: {len(x)} examples have no more components")
+        raise ValueError(f"latent {latent}: {len(x)} examples have no more components")
     found: Any = Principal(latent, svd_solver="covariance_eigh").fit(x.flatten(1).cpu().numpy())
     return found.mean_, found.components_.T, found.singular_values_**2 / len(x)
 
@@ -99,10 +99,11 @@ def fit_ppca(net: Any, x: Tensor, hp: NoHyper) -> Mapping[str, Tensor]:
     D, d = U.shape
     noise = ((x.flatten(1).cpu().numpy() - m) ** 2).sum(1).mean() - variances.sum()
     noise = max(noise / (D - d), 0.0)
+    raw = net.reconstruction.raw(math.log(noise) / 2 if noise > 0 else -math.inf)
     W = U * (variances - noise).clip(0) ** 0.5
     posterior = noise / variances.clip(noise)
     mean = (W / variances.clip(noise)).T
-    zero, raw = 0 * mean, net.reconstruction.raw(math.log(noise) / 2 if noise > 0 else -math.inf)
+    zero = 0 * mean
     encoder = np.concatenate([mean, zero]), np.concatenate([-mean @ m, np.log(posterior)])
     scale = {"reconstruction.log_scale": x.new_tensor([raw])}
     return affine(x, "encoder.1", *encoder) | affine(x, "decoder.0", W, m) | scale

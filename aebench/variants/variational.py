@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from annotated_types import Ge, Gt
 
 from aebench import losses, modules, reconstructions
-from aebench.reconstructions import Loss
+from aebench.reconstructions import BernoulliLoss, GaussianLoss, LaplaceLoss
 from aebench.variant import Network, Noise, Normal, Shape, Variant
 from aebench.variants.autoencoder import Sizes
 
@@ -168,7 +168,7 @@ class SigmaSizes(NamedTuple):
     """`latent`: units of the code. `reconstruction`: −ln p(x|z); its option `scale` says where σ comes from."""
 
     latent: Annotated[int, Ge(1)] = 16
-    reconstruction: Loss = {"name": "gaussian_nll", "scale": "shared"}  # noqa: RUF012
+    reconstruction: GaussianLoss = {"name": "gaussian_nll", "scale": "shared"}  # noqa: RUF012
 
 
 SIGMA_VAE = replace(
@@ -185,7 +185,7 @@ class BernoulliSizes(NamedTuple):
     """`latent`: units of the code. `reconstruction`: −ln p(x|z)."""
 
     latent: Annotated[int, Ge(1)] = 16
-    reconstruction: Loss = "bce"
+    reconstruction: BernoulliLoss = "bce"
 
 
 BERNOULLI_VAE = replace(
@@ -202,7 +202,7 @@ class LaplaceSizes(NamedTuple):
     """`latent`: units of the code. `reconstruction`: −ln p(x|z); its option `scale` says where s comes from."""
 
     latent: Annotated[int, Ge(1)] = 16
-    reconstruction: Loss = {"name": "laplace_nll", "scale": "shared"}  # noqa: RUF012
+    reconstruction: LaplaceLoss = {"name": "laplace_nll", "scale": "shared"}  # noqa: RUF012
 
 
 LAPLACE_VAE = replace(
