@@ -171,16 +171,18 @@ class Worker:
 
     def measured(self, runs: Runs, dataset: Dataset, chosen: Chosen) -> tuple[*Measured, Exception | None]:
         """`measure`, and what went wrong: a faulty metric must not cost the training, nor the other metrics."""
-        measured: list[dict[str, Any]] = [{} for _ in runs.seeds]
-        drawn, first = [{} for _ in runs.seeds], None
-        for part in [[one] for one in chosen] or [[]]:
+        try:
+            return *self.measure(runs, dataset, chosen), None
+        except Exception as error:
+            first = error
+        found, drawn = [{} for _ in runs.seeds], [{} for _ in runs.seeds]
+        for one in chosen:
             try:
-                new, drawn = self.measure(runs, dataset, part)
-            except Exception as error:
-                first = first or error
+                new, drawn = self.measure(runs, dataset, [one])
+            except Exception:
                 continue
-            measured = [old | values for old, values in zip(measured, new, strict=True)]
-        return measured, drawn, first
+            found = [old | values for old, values in zip(found, new, strict=True)]
+        return found, drawn, first
 
     def again(self, run: Run, document: dict[str, Any], store: Store, names: Container[str]) -> Publication | None:
         """Measure these metrics of a finished run anew from its stored weights; None where there are none."""
