@@ -171,3 +171,22 @@ def test_a_model_read_back_keeps_its_hyperparameters(tmp_path: Path):
     assert np.isnan(ppca["flops_train_step"]) or ppca["flops_train_step"] is None
     again = aebench.run(suite, out=tmp_path, device="cpu", report=False)
     assert again.equals(frame)
+
+
+def test_a_faulty_metric_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The run says what went wrong; what could be measured, and the arrays of figures, are kept."""
+    (tmp_path / "mine.py").write_text(
+        "from aebench.metrics import Metric, Value\n\n\ndef fn(model, x, noise, options):\n"
+        "    raise RuntimeError('no such thing')\n\n\n"
+        "BAD = Metric('bad', 'raises', lambda options: {'bad': Value('1', 'lower', 'none')}, fn)\n"
+    )
+    (tmp_path / "s.yaml").write_text(
+        "name: s\nseeds: 2\ndata: digits\ntrain: {steps: 4}\nnetwork: {kind: mlp, hidden: [5]}\nruns:\n"
+        "  - {variant: vae, sizes: {latent: 2}}\nmetrics: [reconstruction, 'mine.py:BAD', energy]\nfigures: []\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    frame = aebench.run("s.yaml", device="cpu", allow_code=True, report=False)
+    assert frame["sse"].notna().all()
+    assert frame["kl"].notna().all()
+    assert frame["error"].str.contains("no such thing").all()
+    assert Store(tmp_path / "results" / "s").arrays(frame["id"][0])["x_hat"].shape == (10, 1, 8, 8)
