@@ -49,6 +49,26 @@ def choose(name: str = "auto") -> torch.device:
 
 
 @contextmanager
+def arithmetic(device: torch.device, precision: str) -> Generator[None]:
+    """Products and convolutions of float32 on CUDA as this precision has them: in TF32 for "tf32", else exact."""
+    import torch
+
+    if device.type != "cuda":
+        yield
+        return
+    fast = precision == "tf32"
+    cudnn: Any = torch.backends.cudnn
+    before = (torch.get_float32_matmul_precision(), cudnn.allow_tf32)
+    torch.set_float32_matmul_precision("high" if fast else "highest")
+    cudnn.allow_tf32 = fast
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        cudnn.allow_tf32 = before[1]
+
+
+@contextmanager
 def exact(device: torch.device) -> Generator[None]:
     """float32 means float32, and the same run gives the same numbers; the process is left as it was found.
 
@@ -58,17 +78,15 @@ def exact(device: torch.device) -> Generator[None]:
 
     threads = torch.get_num_threads()
     cudnn: Any = torch.backends.cudnn
-    before = (torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark)
+    before = (cudnn.deterministic, cudnn.benchmark)
     if device.type == "cuda":
-        torch.set_float32_matmul_precision("highest")
-        cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = False, True, False
+        cudnn.deterministic, cudnn.benchmark = True, False
     try:
-        yield
+        with arithmetic(device, "fp32"):
+            yield
     finally:
         torch.set_num_threads(threads)
-        if device.type == "cuda":
-            torch.set_float32_matmul_precision(before[0])
-            cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = before[1:]
+        cudnn.deterministic, cudnn.benchmark = before
 
 
 def cores() -> int:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from aebench import streams
+from aebench.engine import refill
 from aebench.variant import Noise, Uniform
 
 BINARIZE = "data/binarize"
@@ -68,13 +69,14 @@ class Feed:
         self.noise: dict[str, Tensor] = {}
 
     def fill(self, chunk: int) -> None:
-        """Draw order and noise of the chunk's 32 steps."""
+        """Draw order and noise of the chunk's 32 steps, over those of the last: a CUDA graph reads them there."""
         device, n, size = self.examples.x.device, len(self.examples.x), streams.CHUNK * self.batch
         orders = [streams.order(seed, n, chunk * size, (chunk + 1) * size) for seed in self.seeds]
-        self.order = torch.stack(orders).view(len(orders), streams.CHUNK, self.batch).to(device)
+        order = torch.stack(orders).view(len(orders), streams.CHUNK, self.batch)
+        self.order = refill(self.order, order.pin_memory() if device.type == "cuda" else order, device)
         for name, spec in self.specs.items():
             draws = [streams.noise_chunk(seed, name, chunk, spec, str(device)) for seed in self.seeds]
-            self.noise[name] = torch.stack(draws).to(self.dtype)
+            self.noise[name] = refill(self.noise.get(name, torch.empty(0)), torch.stack(draws).to(self.dtype), device)
 
     def step(self, i: int) -> Batch:
         """Batch and noise of the chunk's i-th step."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from aebench.engine import refill
 from aebench.errors import unknown
 from aebench.schedule import Number, at
 
@@ -19,6 +20,8 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "rmsprop": torch.optim.RMSprop,
     "adagrad": torch.optim.Adagrad,
 }
+_CAPTURABLE = {"adam": ("cuda",), "adamw": ("cuda",), "rmsprop": ("cuda",)}
+"""Where torch has a step that a graph can hold: it reads the learning rate from memory."""
 _FUSED = {"adam": ("cpu", "cuda"), "adamw": ("cpu", "cuda"), "sgd": ("cpu", "cuda"), "adagrad": ("cpu",)}
 """Where torch has a fused kernel that is used here; foreach elsewhere."""
 
@@ -37,7 +40,8 @@ class StackedOptimizer:
     """Steps the runs of a pack, each with its own learning rate, weight decay, clipping and options.
 
     `parameters`: leaves with a leading `[runs]` axis, or of a single run without it (`stacked=False`).
-    `descents`: one a run; runs of equal descent must be neighbours, or they cost a group each.
+    `descents`: one a run; runs of equal descent must be neighbours, or they cost a group each. What changes with time
+    is resolved chunk by chunk (`fill`), so that a step needs no number of its own.
     """
 
     def __init__(
@@ -59,22 +63,46 @@ class StackedOptimizer:
             {"params": views, "lr": at(d.lr, 0.0), "weight_decay": at(d.weight_decay, 0.0), **dict(d.options)}
             for views, d in zip(self.views, self.groups, strict=True)
         ]
-        device = self.parameters[0].device.type
-        fast = {"fused": True} if device in _FUSED.get(name, ()) else {"foreach": True}
+        device = self.parameters[0].device
+        fast: dict[str, Any] = {"fused" if device.type in _FUSED.get(name, ()) else "foreach": True}
+        self.decays = any(not isinstance(d.weight_decay, float) for d in self.groups)
+        self.capturable = device.type in _CAPTURABLE.get(name, ()) and not self.decays
+        if self.capturable:
+            fast["capturable"] = True
+            for group in groups:
+                group["lr"] = torch.tensor(group["lr"], dtype=torch.float32, device=device)
         self.torch = OPTIMIZERS[name](groups, **fast)
         for group in self.torch.param_groups:  # torch reads this one from its constructor alone
             for view in group["params"] if "initial_accumulator_value" in group else ():
                 self.torch.state[view]["sum"].fill_(group["initial_accumulator_value"])
         self.scheduled = any(not isinstance(d.lr, float) or not isinstance(d.weight_decay, float) for d in self.groups)
         self.clipped = any(d.clip is not None for d in self.descents)
+        self.table: list[list[tuple[float, float]]] = []
+        self.rates = self.limits = torch.empty(0)
 
-    def step(self, gradients: Sequence[Tensor], fraction: float) -> None:
-        """Move the parameters; `fraction` of training done resolves the schedules."""
-        if self.clipped:
-            gradients = self._clip(gradients, fraction)
+    def fill(self, fractions: Sequence[float]) -> None:
+        """Resolve the schedules for the next steps, each by the fraction of training done before it."""
         if self.scheduled:
-            for group, descent in zip(self.torch.param_groups, self.groups, strict=True):
-                group["lr"], group["weight_decay"] = at(descent.lr, fraction), at(descent.weight_decay, fraction)
+            self.table = [[(at(d.lr, f), at(d.weight_decay, f)) for d in self.groups] for f in fractions]
+            if self.capturable:
+                rates = [[lr for lr, _ in row] for row in self.table]
+                self.rates = refill(self.rates, torch.tensor(rates, dtype=torch.float32), self.parameters[0].device)
+        if self.clipped:
+            clips = [d.clip for d in self.descents]
+            limits = [[float("inf") if clip is None else at(clip, f) for clip in clips] for f in fractions]
+            like = self.parameters[0]
+            self.limits = refill(self.limits, torch.tensor(limits, dtype=like.dtype), like.device)
+
+    def step(self, gradients: Sequence[Tensor], i: int) -> None:
+        """Move the parameters, as the i-th of the steps for which `fill` was called."""
+        if self.clipped:
+            gradients = self._clip(gradients, self.limits[i])
+        if self.scheduled:
+            for g, group in enumerate(self.torch.param_groups):
+                if self.capturable:
+                    group["lr"].copy_(self.rates[i, g])
+                else:
+                    group["lr"], group["weight_decay"] = self.table[i][g]
         # a fused kernel walks memory: a gradient laid out otherwise than its parameter would be applied transposed
         gradients = [gradient.contiguous() for gradient in gradients]
         for views, runs in zip(self.views, self.slices, strict=True):
@@ -87,11 +115,9 @@ class StackedOptimizer:
             return list(tensors)
         return [tensor.detach()[runs] for tensor in tensors]
 
-    def _clip(self, gradients: Sequence[Tensor], fraction: float) -> list[Tensor]:
-        limits = [float("inf") if d.clip is None else at(d.clip, fraction) for d in self.descents]
-        rows = [g.reshape(len(limits), -1) for g in gradients]
+    def _clip(self, gradients: Sequence[Tensor], limit: Tensor) -> list[Tensor]:
+        rows = [g.reshape(len(limit), -1) for g in gradients]
         norm = torch.stack([row.square().sum(1) for row in rows]).sum(0).sqrt()
-        limit = norm.new_tensor(limits)
         scale = torch.where(limit.isinf(), 1.0, (limit / (norm + 1e-6)).clamp(max=1.0))
         return [(row * scale[:, None]).view_as(g) for row, g in zip(rows, gradients, strict=True)]
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from aebench import streams
+from aebench import graph, streams
 from aebench.errors import InputError
 from aebench.feed import Batch
 from aebench.optim import Descent, StackedOptimizer
@@ -148,12 +148,18 @@ class Runs:
 
 
 def trace(
-    call: Callable[..., dict[str, Tensor]], own: Sequence[str], state: State, batch: Batch, hp: Any
+    call: Callable[..., dict[str, Tensor]],
+    own: Sequence[str],
+    state: State,
+    batch: Batch,
+    hp: Any,
+    products: torch.dtype | None = None,
 ) -> Callable[..., tuple[dict[str, Tensor], list[Tensor]]]:
     """`(state, x, noise, hp) -> (terms, gradients of the parameters named own)`, for every run of a pack.
 
     The vmapped loss and its backward pass are recorded once, as the flat list of tensor operations they come down to,
-    and replayed at each step: the same operations and so the same bits, without the cost of finding them again.
+    rewritten (see `graph`), and replayed at each step without the cost of finding them again. `products`: the type
+    that matrix products and convolutions take and give.
     """
 
     def differentiated(state: State, x: Tensor, noise: dict[str, Tensor], hp: Any) -> Any:
@@ -163,10 +169,10 @@ def trace(
         return {name: term.detach() for name, term in terms.items()}, list(gradients)
 
     recorded = make_fx(differentiated)(state, batch.x, batch.noise, hp)
-    for node in recorded.graph.nodes:
-        if node.target in (torch.ops.aten.alias.default, torch.ops.aten.detach.default):
-            node.replace_all_uses_with(node.args[0])
-    recorded.graph.eliminate_dead_code()
+    graph.simplify(recorded.graph)
+    graph.orient(recorded.graph)
+    if products is not None:
+        graph.round_products(recorded.graph, products)
     recorded.recompile()
     return recorded
 
@@ -212,23 +218,34 @@ class Pack:
             return each_run(self.net, fn, state, batch, hp)
         return pure(self.net, fn)(state, batch.x, batch.noise, hp)
 
-    def prepare(self, batch: Batch, hp: Any) -> None:
-        """Record what a step does, from a batch as each step gets it."""
+    def prepare(self, batch: Batch, hp: Any, products: torch.dtype | None = None) -> None:
+        """Record what a step does, from a batch as each step gets it; `products` as in `trace`."""
         for part, (parameters, _) in self.players.items():
             mine = {id(leaf) for leaf in parameters}
             own = [name for name, leaf in self.parameters.items() if id(leaf) in mine]
-            self.traced[part] = trace(partial(self.call, self.losses[part]), own, self.leaves, batch, hp)
+            call = partial(self.call, self.losses[part])
+            self.traced[part] = trace(call, own, self.leaves, batch, hp, products)
 
-    def step(self, batch: Batch, hp: Any, fraction: float) -> dict[str, Tensor]:
+    @property
+    def recordable(self) -> bool:
+        """Whether a CUDA graph can hold its steps."""
+        return all(optimizer.capturable for _, optimizer in self.players.values())
+
+    def fill(self, fractions: Sequence[float]) -> None:
+        """Resolve the optimisers' schedules for the next steps."""
+        for _, optimizer in self.players.values():
+            optimizer.fill(fractions)
+
+    def step(self, batch: Batch, hp: Any, i: int) -> dict[str, Tensor]:
         """One step of every player in turn, each seeing what the others have become: the terms, each `[runs]`.
 
-        The pack is to be prepared first.
+        The pack is to be prepared and filled first; this is the i-th step since.
         """
         logged: dict[str, Tensor] = {}
         for part, (_, optimizer) in self.players.items():
             with torch.no_grad():
                 terms, gradients = self.traced[part](self.leaves, batch.x, batch.noise, hp)
-            optimizer.step(gradients, fraction)
+            optimizer.step(gradients, i)
             logged |= {f"{part}/{name}" if part else name: term.detach() for name, term in terms.items()}
         if self.variant.after is not None:
             with torch.no_grad():

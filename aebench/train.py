@@ -13,13 +13,19 @@ from torch import Tensor
 
 from aebench import packing, streams
 from aebench.clock import clock
+from aebench.device import arithmetic
+from aebench.engine import Engine, Mode, Terms, refill
 from aebench.feed import Batch, Examples, Feed, blocks
 from aebench.optim import Descent
 from aebench.packing import Pack, Runs, State
 from aebench.schedule import Number, Schedule, at
 from aebench.variant import Network, Variant
 
-DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
+Precision = Literal["fp32", "tf32", "bf16", "fp64"]
+DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
+"""The type of parameters, losses and all that is measured."""
+PRODUCTS = {"bf16": torch.bfloat16}
+"""The type of matrix products and convolutions in training, where it is another; tf32 is a mode of the device."""
 Fit = Callable[[Any, Tensor, Any], Mapping[str, Tensor]]
 """`Variant.fit`."""
 POINTS = 100
@@ -33,7 +39,7 @@ class Budget:
     steps: int
     batch: int = 128
     optimizer: str = "adam"
-    precision: Literal["fp32", "fp64"] = "fp32"
+    precision: Precision = "fp32"
     keep: Literal["last", "best_validation"] = "last"
 
 
@@ -55,6 +61,8 @@ class Trained:
     diverged: list[int | None]
     """For each run the step by which a term of its loss, or a parameter, was no finite number; or None."""
     seconds: dict[str, float]
+    engine: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Whether steps ran one by one or as a CUDA graph, and what decided."""
 
 
 def train(
@@ -66,11 +74,13 @@ def train(
     examples: Examples,
     validation: Examples | None = None,
     on_point: Callable[[int, Tensor], None] = lambda step, loss: None,
+    engine: Mode = "auto",
 ) -> Trained:
     """Train a pack on the device where the examples lie.
 
     A variant with a closed form is fitted instead. A pack of one has no axis of runs; several runs are stacked and
     share each kernel. `on_point(step, loss)` hears of every point of the curve, `loss` `[runs]` on the device.
+    `engine`: see `engine.Engine`.
     """
     begin = clock(examples.x.device)
     device, dtype, event_shape = examples.x.device, DTYPES[budget.precision], tuple(examples.x.shape[1:])
@@ -85,27 +95,36 @@ def train(
     feed = Feed(examples, budget.batch, variant.noise(budget.batch, event_shape, sizes), seeds, dtype)
     feed.fill(0)
     packing.check_pure(variant, pack.net, feed.step(0), type(hyper.at(0))(*(v.reshape(-1)[0] for v in hyper.at(0))))
-    pack.prepare(feed.step(0), hyper.at(0.0))
+    pack.prepare(feed.step(0), hyper.at(0.0), PRODUCTS.get(budget.precision))
     if budget.keep == "best_validation" and validation is None:
         raise ValueError("keep='best_validation' needs the validation part")
     best = Best(pack.state, len(seeds), device) if budget.keep == "best_validation" else None
 
+    def steps(count: int) -> Terms:
+        logged = [pack.step(feed.step(i), hyper.step(i), i) for i in range(count)]
+        return {name: torch.stack([terms[name] for terms in logged]) for name in logged[0]}
+
     ready = clock(device)
+    loop = Engine(steps, streams.CHUNK, device, engine, recordable=pack.recordable)
     chunks = -(-budget.steps // streams.CHUNK)
     stride = -(-chunks // POINTS)
-    log: list[dict[str, Tensor]] = []
+    log: list[Terms] = []
     points: list[dict[str, Tensor]] = []
-    steps: list[int] = []
+    reached: list[int] = []
     for chunk in range(chunks):
+        done = chunk * streams.CHUNK
+        count = min(streams.CHUNK, budget.steps - done)
+        fractions = [step / budget.steps for step in range(done, done + streams.CHUNK)]
         feed.fill(chunk)
-        for step in range(chunk * streams.CHUNK, min((chunk + 1) * streams.CHUNK, budget.steps)):
-            fraction = step / budget.steps
-            log.append(pack.step(feed.step(step % streams.CHUNK), hyper.at(fraction), fraction))
+        hyper.fill(fractions)
+        pack.fill(fractions)
+        with arithmetic(device, budget.precision):
+            log.append(loop.run(count))
         if (chunk + 1) % stride == 0 or chunk == chunks - 1:
-            steps.append(min((chunk + 1) * streams.CHUNK, budget.steps))
-            points.append({name: torch.stack([terms[name] for terms in log]).mean(0).view(-1) for name in log[0]})
+            reached.append(done + count)
+            points.append({name: torch.cat([terms[name] for terms in log]).mean(0).view(-1) for name in log[0]})
             log.clear()
-            on_point(steps[-1], points[-1][first_loss(variant)])
+            on_point(reached[-1], points[-1][first_loss(variant)])
             if best is not None and validation is not None:
                 parts = blocks(validation, lambda m: variant.noise(m, event_shape, sizes), "validation", seeds, dtype)
                 best.consider(pack, mean_terms(pack, parts, hyper.at(1.0))["loss"])
@@ -113,9 +132,10 @@ def train(
     curves = {name: torch.stack([point[name] for point in points]).cpu().numpy() for name in points[0]}
     return Trained(
         runs=Runs(variant, pack.net, sizes, seeds, state, hyper.final),
-        curves={"step": np.array(steps), **curves},
-        diverged=diverged(curves, steps, pack.state),
+        curves={"step": np.array(reached), **curves},
+        diverged=diverged(curves, reached, pack.state),
         seconds={"compile": ready - begin, "train": clock(device) - ready},
+        engine=loop.choice,
     )
 
 
@@ -129,6 +149,21 @@ class Hyper:
         self.rows: list[Any] = [variant.hyper(**setting.hyper) for setting in settings]
         self.scheduled = any(isinstance(value, Schedule) for row in self.rows for value in row)
         self.constant = self._resolve(0.0)
+        self.table: list[Tensor] = []
+
+    def fill(self, fractions: Sequence[float]) -> None:
+        """Resolve the schedules for the next steps, each by the fraction of training done before it."""
+        if self.scheduled:
+            columns = zip(*(self._stacked(fraction) for fraction in fractions), strict=True)
+            new = [torch.stack(column) for column in columns]
+            old = self.table or [torch.empty(0)] * len(new)
+            self.table = [refill(a, b, b.device) for a, b in zip(old, new, strict=True)]
+
+    def step(self, i: int) -> Any:
+        """Their values at the i-th of the steps for which `fill` was called; 0-dim for a pack of one."""
+        if not self.scheduled:
+            return self.constant
+        return self.type(*(column[i] if self.stacked else column[i, 0] for column in self.table))
 
     def at(self, fraction: float) -> Any:
         """Their values at a fraction of training; 0-dim for a pack of one."""

@@ -163,10 +163,12 @@ def test_each_run_goes_as_torch_would_take_it(name: str, packed: bool) -> None:
     alone = [StackedOptimizer(name, own, [d], stacked=False) for own, d in zip(single, descents, strict=True)]
     for step in range(steps):
         if packed:
-            optimizer.step(gradients(runs, step), step / steps)
+            optimizer.fill([step / steps])
+            optimizer.step(gradients(runs, step), 0)
         else:
             for r in range(runs):
-                alone[r].step([g[r] for g in gradients(runs, step)], step / steps)
+                alone[r].fill([step / steps])
+                alone[r].step([g[r] for g in gradients(runs, step)], 0)
     for r, descent in enumerate(descents):
         ours = [t[r].detach() for t in together] if packed else [t.detach() for t in single[r]]
         for a, b, start in zip(ours, by_torch(name, starts, descent, r, runs, steps), starts, strict=True):
@@ -182,7 +184,7 @@ def test_runs_of_one_descent_share_a_group(name: str) -> None:
     optimizer = StackedOptimizer(name, together, [Descent(1e-2)] * 3)
     assert len(optimizer.torch.param_groups) == 1
     for step in range(5):
-        optimizer.step(gradients(3, step), step / 5)
+        optimizer.step(gradients(3, step), 0)
     for r in range(3):
         for a, b in zip(together, by_torch(name, starts, Descent(1e-2), r, 3, 5), strict=True):
             assert (a[r].detach() - b).abs().max() < 1e-12
@@ -202,7 +204,9 @@ def test_clipping_is_each_runs_own() -> None:
     big = [g * torch.tensor([1e3, 1.0, 1e6, 0.0]).view(-1, *[1] * (g.ndim - 1)) for g in gradients(4, 0)]
     zeros = [torch.zeros_like(g) for g in gradients(4, 0)]
     together = [zero.clone(memory_format=torch.contiguous_format).requires_grad_() for zero in zeros]
-    StackedOptimizer("sgd", together, descents).step(big, 0.0)
+    optimizer = StackedOptimizer("sgd", together, descents)
+    optimizer.fill([0.0])
+    optimizer.step(big, 0)
     for r, limit in enumerate(limits):
         own = [zero[r].clone().requires_grad_() for zero in zeros]
         for parameter, gradient in zip(own, big, strict=True):

@@ -62,7 +62,7 @@ class Train(NamedTuple):
     optimizer: Annotated[Any, Choice(OPTIMIZERS)] = "adam"
     weight_decay: NonNegative = 0.0
     clip: Positive | None = None
-    precision: Literal["fp32", "fp64"] = "fp32"
+    precision: Literal["fp32", "tf32", "bf16", "fp64"] = "fp32"
     keep: Literal["last", "best_validation"] = "last"
 
 

@@ -1,0 +1,105 @@
+"""How a chunk of steps is carried out: one after another, or on CUDA as one graph, whichever is faster there.
+
+A graph replays kernels with the addresses that they had when it was recorded, so all that changes between chunks
+(order, noise, scheduled numbers) is written into buffers that stay (`refill`), outside the graph. The results are
+those of the steps one after another, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from aebench.clock import clock
+from aebench.errors import InputError, unknown
+
+Mode = Literal["auto", "eager", "graph"]
+Terms = dict[str, Tensor]
+"""The terms of the loss at each step of a chunk: `{name: [steps, runs]}`."""
+Capture = Callable[[Callable[[], Terms]], tuple[Callable[[], None], Terms]]
+"""Records a call without carrying it out: what replays it, and the tensors into which it then writes."""
+
+
+def cuda_graph(call: Callable[[], Terms]) -> tuple[Callable[[], None], Terms]:
+    """The `Capture` of CUDA."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        terms = call()
+    return graph.replay, terms
+
+
+def capture_on(device: torch.device) -> Capture | None:
+    """What can record a chunk on this device, if anything can."""
+    return cuda_graph if device.type == "cuda" else None
+
+
+def refill(buffer: Tensor, new: Tensor, device: torch.device) -> Tensor:
+    """Write new values where a graph reads the old ones; a new buffer the first time, or for another shape."""
+    if buffer.shape == new.shape and buffer.device == device:
+        return buffer.copy_(new, non_blocking=True)
+    return new.to(device)
+
+
+class Engine:
+    """Carries out chunks of `steps(count)`, of which `whole` make a full one; the last may be shorter.
+
+    The first full chunk goes step by step, as kernels and optimisers set themselves up in it. "auto" times the second
+    one too, then a replay of the graph, and stays with the faster; "graph" records at once; "eager" never.
+    """
+
+    def __init__(
+        self, steps: Callable[[int], Terms], whole: int, device: torch.device, mode: Mode, *, recordable: bool = True
+    ) -> None:
+        if mode not in get_args(Mode):
+            raise unknown("engine", mode, get_args(Mode))
+        self.capture = capture_on(device) if recordable and mode != "eager" else None
+        if mode == "graph" and self.capture is None:
+            raise InputError(
+                "engine 'graph': needs CUDA, and adam, adamw or rmsprop without a schedule of the weight decay; "
+                "choose auto or eager"
+            )
+        self.steps, self.whole, self.device, self.mode = steps, whole, device, mode
+        self.replay: Callable[[], None] | None = None
+        self.terms: Terms = {}
+        self.chunks = self.replays = 0
+        self.seconds: dict[str, float] = {}
+
+    def run(self, count: int) -> Terms:
+        """The next chunk."""
+        if self.capture is None or count < self.whole:
+            return self.steps(count)
+        self.chunks += 1
+        if self.chunks == 1:
+            return self.steps(count)
+        if self.chunks == 2 and self.mode == "auto":
+            return self._timed("eager", lambda: self.steps(count))
+        if self.replay is None:
+            begin = clock(self.device)
+            self.replay, self.terms = self.capture(lambda: self.steps(count))
+            self.seconds["capture"] = clock(self.device) - begin
+        self.replays += 1
+        if self.replays != 2 or self.mode != "auto":
+            return self._replayed(self.replay)
+        replay = self.replay
+        terms = self._timed("graph", lambda: self._replayed(replay))
+        if self.seconds["graph"] > self.seconds["eager"]:
+            self.capture = self.replay = None
+        return terms
+
+    @property
+    def choice(self) -> dict[str, Any]:
+        """What a document says: the engine of most chunks, and the seconds of a chunk that decided."""
+        return {"engine": "eager" if self.replay is None else "graph", **self.seconds}
+
+    def _replayed(self, replay: Callable[[], None]) -> Terms:
+        replay()
+        return {name: term.clone() for name, term in self.terms.items()}
+
+    def _timed(self, name: str, call: Callable[[], Terms]) -> Terms:
+        begin = clock(self.device)
+        terms = call()
+        self.seconds[name] = clock(self.device) - begin
+        return terms

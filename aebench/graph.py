@@ -1,0 +1,138 @@
+"""The recorded step, rewritten: what does nothing left out, and products in the layout and precision wanted.
+
+A step is recorded as a flat graph of tensor operations (`packing.trace`), and each function here rewrites such a graph.
+`simplify` leaves every bit as it was; `orient` may change how a product rounds; `round_products` is a precision.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import Graph, Node
+
+aten: Any = torch.ops.aten
+
+VIEWS = (aten.view.default, aten._unsafe_view.default, aten.expand.default, aten.alias.default, aten.detach.default)
+"""Operations that may give back what they were given."""
+TRANSPOSES = (aten.transpose.int, aten.t.default)
+PRODUCTS = (aten.mm.default, aten.bmm.default)
+ROUNDED = (*PRODUCTS, aten.addmm.default, aten.baddbmm.default, aten.convolution.default)
+"""Operations whose tensors a low precision rounds."""
+
+
+def value(node: Node) -> Any:
+    """What the node gave when it was recorded: a tensor without memory, or a tuple of such."""
+    return node.meta.get("val")
+
+
+def calls(graph: Graph) -> Iterator[Node]:
+    """Its operations, from first to last."""
+    return (node for node in list(graph.nodes) if node.op == "call_function")
+
+
+def alike(a: Node, b: Node) -> bool:
+    """Whether two nodes have the same shape, layout and type."""
+    one, two = value(a), value(b)
+    if not isinstance(one, Tensor) or not isinstance(two, Tensor):
+        return False
+    return one.shape == two.shape and one.stride() == two.stride() and one.dtype == two.dtype
+
+
+def simplify(graph: Graph) -> None:
+    """Leave out views that change nothing, products with 1, first powers, and transposes of transposes."""
+    for node in calls(graph):
+        first = node.args[0] if node.args else None
+        if not isinstance(first, Node):
+            continue
+        target, rest = node.target, node.args[1:]
+        idle = (
+            target in VIEWS
+            or (target in (aten.mul.Scalar, aten.div.Scalar) and rest[0] == 1)
+            or (target is aten.pow.Tensor_Scalar and rest[0] == 1)
+        )
+        if idle and alike(node, first):
+            node.replace_all_uses_with(first)
+        elif target in TRANSPOSES and first.target is target and first.args[1:] == rest:
+            node.replace_all_uses_with(first.args[0])  # type: ignore[arg-type]
+    graph.eliminate_dead_code()
+
+
+def orient(graph: Graph) -> None:
+    """(AᵀB)ᵀ becomes BᵀA: a weight's gradient is computed in the layout that the optimiser takes, not copied to it."""
+    for node in calls(graph):
+        product = node.args[0] if node.target in TRANSPOSES else None
+        if not isinstance(product, Node) or product.target not in PRODUCTS or len(product.users) > 1:
+            continue
+        if node.target is aten.transpose.int and sorted(d % value(node).ndim for d in node.args[1:]) != [1, 2]:  # type: ignore[operator]
+            continue
+        with graph.inserting_before(node):
+            turned = [_transposed(graph, factor) for factor in reversed(product.args)]
+            whole = graph.call_function(product.target, tuple(turned))  # type: ignore[arg-type]
+            whole.meta["val"] = value(node).contiguous()
+        node.replace_all_uses_with(whole)
+    graph.eliminate_dead_code()
+
+
+def _transposed(graph: Graph, factor: Any) -> Node:
+    """The last two axes exchanged."""
+    if factor.target in TRANSPOSES and value(factor.args[0]).ndim == value(factor).ndim:
+        dims = [d % value(factor).ndim for d in factor.args[1:]]
+        if not dims or sorted(dims) == [value(factor).ndim - 2, value(factor).ndim - 1]:
+            return factor.args[0]
+    last = value(factor).ndim
+    turned = graph.call_function(aten.transpose.int, (factor, last - 2, last - 1))
+    turned.meta["val"] = value(factor).transpose(-2, -1)
+    return turned
+
+
+def is_view(node: Node) -> bool:
+    """Whether the node's memory is that of its first argument."""
+    if node.target is operator.getitem:
+        return is_view(node.args[0])  # type: ignore[arg-type]
+    schema = getattr(node.target, "_schema", None)
+    aliased = schema is not None and any(out.alias_info is not None for out in schema.returns)
+    return aliased or node.target is aten._unsafe_view.default
+
+
+def round_products(graph: Graph, dtype: torch.dtype) -> None:
+    """Matrix products and convolutions take and give `dtype`; all that is between them stays as it is.
+
+    The arithmetic of autocast for these operations, forward and backward, on every device alike.
+    """
+    rounded: dict[Node, Node] = {}
+
+    def cast(node: Node) -> Node:
+        if node not in rounded:
+            after = (
+                node if node.op == "call_function" else list(graph.nodes)[len(graph.find_nodes(op="placeholder")) - 1]
+            )
+            source = node.args[0] if is_view(node) and node.target is not operator.getitem else None
+            if isinstance(source, Node) and value(source).dtype == value(node).dtype:
+                lower = cast(source)
+                with graph.inserting_after(node):
+                    new = graph.call_function(node.target, (lower, *node.args[1:]), node.kwargs)  # type: ignore[arg-type]
+            else:
+                with graph.inserting_after(after):
+                    new = graph.call_function(aten._to_copy.default, (node,), {"dtype": dtype})
+            new.meta["val"] = value(node).to(dtype)
+            rounded[node] = new
+        return rounded[node]
+
+    for node in calls(graph):
+        if node.target not in (*ROUNDED, aten.convolution_backward.default):
+            continue
+        is_float = lambda a: isinstance(a, Node) and value(a).dtype in (torch.float32, torch.float64)  # noqa: E731
+        node.args = tuple(cast(a) if is_float(a) else a for a in node.args)  # type: ignore[assignment]
+        results = [node] if isinstance(value(node), Tensor) else list(node.users)
+        for result in results:
+            back_to = value(result).dtype
+            result.meta["val"] = value(result).to(dtype)
+            with graph.inserting_after(result):
+                back = graph.call_function(aten._to_copy.default, (result,), {"dtype": back_to})
+            back.meta["val"] = value(result).to(back_to)
+            result.replace_all_uses_with(back, delete_user_cb=lambda user, back=back: user is not back)
+    graph.eliminate_dead_code()

@@ -1,0 +1,182 @@
+"""A chunk of steps as one graph gives what the steps one by one give, and the faster of the two is kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from fake_graph import fake_graph
+from oracles import fitting
+
+from aebench import engine, feed, optim, packing
+from aebench.errors import InputError
+from aebench.feed import Examples
+from aebench.networks import MLP, Conv, Linear
+from aebench.optim import Descent
+from aebench.plugins import resolve
+from aebench.schedule import Schedule
+from aebench.train import DTYPES, Budget, Hyper, Setting, Trained, train
+from aebench.variants import VARIANTS
+
+TRAINED = [name for name in VARIANTS if resolve(VARIANTS, "variants", name).fit is None]
+FALLING = Schedule(((0.0, 3e-3), (0.5, 1e-3)), "linear")
+DESCENTS = [Descent(FALLING), Descent(2e-3), Descent(1e-3, clip=Schedule(((0.0, 0.5), (1.0, 0.05)), "linear"))]
+
+
+@pytest.fixture
+def recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU, as if it had graphs and Adam were ready for them."""
+    monkeypatch.setattr(engine, "capture_on", lambda device: fake_graph)
+    monkeypatch.setattr(optim, "_CAPTURABLE", {"adam": ("cpu",)})
+
+
+def trained(
+    name: str = "vae", mode: engine.Mode = "eager", runs: int = 3, binarize: bool = False, **changes: Any
+) -> Trained:
+    variant = resolve(VARIANTS, "variants", name)
+    network = Linear() if "linear" in variant.networks else MLP((16,))
+    rising = Schedule(((0.0, 0.1), (1.0, 0.4)), "linear")
+    hyper = [dict.fromkeys(variant.hyper._fields, value) for value in (rising, 0.2, 0.3)]
+    settings = [Setting(s, h, d) for s, h, d in zip((0, 1, 0), hyper, DESCENTS, strict=True)][:runs]
+    x = torch.rand(150, 1, 6, 5, generator=torch.Generator().manual_seed(0))
+    sizes = fitting(variant, x.shape[1:])
+    budget = Budget(32 * 5 + 7, 20, **changes)
+    return train(variant, network, sizes, settings, budget, Examples(x, binarize), Examples(x[:40]), engine=mode)
+
+
+def same(a: Trained, b: Trained) -> bool:
+    """Bit for bit."""
+    states = all(torch.equal(value, b.runs.state[name]) for name, value in a.runs.state.items())
+    return states and all((curve == b.curves[name]).all() for name, curve in a.curves.items())
+
+
+@pytest.mark.usefixtures("recording")
+@pytest.mark.parametrize("name", TRAINED)
+def test_graph_equals_eager(name: str) -> None:
+    """Every variant, two seeds, schedules of learning rate, hyperparameter and clipping, a last chunk that is short."""
+    graph = trained(name, "graph")
+    assert graph.engine["engine"] == "graph"
+    assert same(graph, trained(name, "eager"))
+
+
+@pytest.mark.usefixtures("recording")
+@pytest.mark.parametrize("case", [{"runs": 1}, {"binarize": True}, {"precision": "bf16"}, {"keep": "best_validation"}])
+def test_graph_equals_eager_whatever_the_pack(case: dict[str, Any]) -> None:
+    graph = trained(mode="graph", **case)
+    assert graph.engine["engine"] == "graph"
+    assert same(graph, trained(mode="eager", **case))
+
+
+@pytest.mark.usefixtures("recording")
+@pytest.mark.parametrize("module", [feed, optim])
+def test_the_stand_in_sees_what_a_graph_would_miss(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a chunk's numbers came in new memory, a graph would go on reading the old."""
+    monkeypatch.setattr(module, "refill", lambda buffer, new, device: new.to(device))
+    assert not same(trained(mode="graph"), trained(mode="eager"))
+
+
+@pytest.mark.usefixtures("recording")
+@pytest.mark.parametrize(("replay", "kept"), [(0.5, "graph"), (2.0, "eager")])
+def test_the_faster_is_kept(replay: float, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that gives an eager chunk one second, and a replay so many."""
+    ticks = iter([0.0, 1.0, 5.0, 6.0, 10.0, 10.0 + replay])
+    monkeypatch.setattr(engine, "clock", lambda device: next(ticks))
+    auto = trained(mode="auto")
+    assert auto.engine == {"engine": kept, "eager": 1.0, "capture": 1.0, "graph": replay}
+    assert same(auto, trained(mode="eager"))
+
+
+def test_engine_counts_its_chunks() -> None:
+    """Each chunk is carried out once, whoever does it."""
+    steps: list[int] = []
+
+    def chunk(count: int) -> engine.Terms:
+        steps.append(count)
+        return {"loss": torch.zeros(count, 1)}
+
+    loop = engine.Engine(chunk, 32, torch.device("cpu"), "auto")
+    for count in (32, 32, 32, 5):
+        assert len(loop.run(count)["loss"]) == count
+    assert steps == [32, 32, 32, 5]
+    assert loop.choice == {"engine": "eager"}
+
+
+def test_what_cannot_be_recorded_is_refused() -> None:
+    with pytest.raises(InputError, match="engine 'graph': needs CUDA"):
+        trained(mode="graph")
+    with pytest.raises(InputError, match=r"'fast'.*auto, eager, graph"):
+        trained(mode="fast")  # type: ignore[arg-type]
+
+
+def test_a_schedule_of_the_weight_decay_is_not_recorded(recording: None) -> None:
+    parameters = [torch.zeros(2, 3, requires_grad=True)]
+    constant, falling = (optim.StackedOptimizer("adam", parameters, [Descent(1e-3, d)] * 2) for d in (0.1, FALLING))
+    assert constant.capturable
+    assert not falling.capturable
+
+
+def test_bf16_is_the_arithmetic_of_autocast() -> None:
+    """One gradient of a convolutional net: as far from float64 as torch's autocast is, and not the float32 one."""
+    variant = resolve(VARIANTS, "variants", "vae")
+    sizes, x = variant.sizes(latent=4), torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    setting = Setting(0, {"beta": 0.5})
+
+    def gradients(dtype: torch.dtype, products: torch.dtype | None, autocast: bool = False) -> list[torch.Tensor]:
+        net = packing.build(variant, (1, 8, 8), Conv((4, 8)), sizes, 0).to(dtype)
+        pack = packing.Pack(variant, [net], [setting.descent], "adam")
+        batches = feed.Feed(Examples(x), 64, variant.noise(64, (1, 8, 8), sizes), [0], dtype)
+        batches.fill(0)
+        batch, hp = batches.step(0), Hyper(variant, [setting], False, x.device, dtype).at(0.0)
+        if autocast:
+            with torch.autocast("cpu", torch.bfloat16):
+                loss = pack.call(pack.losses[""], pack.parameters, batch, hp)["loss"]
+            return list(torch.autograd.grad(loss, list(pack.parameters.values())))
+        pack.prepare(batch, hp, products)
+        return pack.traced[""](pack.leaves, batch.x, batch.noise, hp)[1]
+
+    assert DTYPES["bf16"] == torch.float32
+    exact = torch.cat([g.flatten() for g in gradients(torch.float64, None)])
+    error = lambda found: float((torch.cat([g.flatten().double() for g in found]) - exact).norm() / exact.norm())  # noqa: E731
+    ours = error(gradients(torch.float32, torch.bfloat16))
+    autocast = error(gradients(torch.float32, None, autocast=True))
+    assert error(gradients(torch.float32, None)) < 1e-5
+    assert 1e-4 < ours < 1.5 * autocast < 0.1
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp64"])
+def test_a_rewritten_step_gives_the_gradients_of_autograd(precision: str) -> None:
+    """On fresh random inputs, for a pack of three with their own seeds and one that shares a batch."""
+    variant, dtype = resolve(VARIANTS, "variants", "vae"), DTYPES[precision]
+    sizes, x = variant.sizes(latent=4), torch.rand(64, 1, 8, 8)
+    for network in (MLP((16, 12)), Conv((4, 8))):
+        for seeds in ((0, 1, 2), (0, 0, 0), (0,)):
+            settings = [Setting(s, {"beta": 0.1 * (i + 1)}) for i, s in enumerate(seeds)]
+            nets = [packing.build(variant, (1, 8, 8), network, sizes, s).to(dtype) for s in seeds]
+            pack = packing.Pack(variant, nets, [s.descent for s in settings], "adam")
+            batches = feed.Feed(Examples(x), 16, variant.noise(16, (1, 8, 8), sizes), seeds, dtype)
+            batches.fill(0)
+            batch, hp = batches.step(0), Hyper(variant, settings, pack.stacked, x.device, dtype).at(0.0)
+            pack.prepare(batch, hp)
+            found = pack.traced[""](pack.leaves, batch.x, batch.noise, hp)[1]
+            loss = pack.call(pack.losses[""], pack.parameters, batch, hp)["loss"].sum()
+            for a, b in zip(found, torch.autograd.grad(loss, list(pack.parameters.values())), strict=True):
+                assert (a - b).norm() <= (1e-14 if precision == "fp64" else 1e-5) * b.norm()
+                assert a.is_contiguous() or a.ndim > 3, "in the layout that the optimiser takes"
+
+
+def test_schedules_are_resolved_at_each_step() -> None:
+    """The learning rate of step t is the schedule's at t/T, on either side of a chunk's end."""
+    seen: list[float] = []
+    optimizer = optim.StackedOptimizer("sgd", [torch.zeros(1, requires_grad=True)], [Descent(FALLING)], stacked=False)
+    for chunk in range(2):
+        optimizer.fill([step / 64 for step in range(32 * chunk, 32 * (chunk + 1))])
+        for i in range(32):
+            optimizer.step([torch.zeros(1)], i)
+            seen.append(optimizer.torch.param_groups[0]["lr"])
+    assert seen == pytest.approx([3e-3 - 2e-3 * min(t / 64 / 0.5, 1.0) for t in range(64)])
+    assert all(a >= b for a, b in pairwise(seen))
+    assert replace(Budget(1), precision="tf32").precision == "tf32"
