@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import sys
@@ -90,8 +89,43 @@ def exact(device: torch.device) -> Generator[None]:
 
 
 def cores() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processors that this process may keep busy: those it may run on, and no more than its control group grants."""
+    from joblib import cpu_count
+
+    return cpu_count()
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory that can still be had on a device; None where the system does not say."""
+    import torch
+
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
+    info = Path("/proc/meminfo")
+    if not info.exists():
+        return None
+    available = next(line for line in info.read_text().splitlines() if line.startswith("MemAvailable"))
+    return min([1024 * int(available.split()[1]), *map(left, memory_groups())])
+
+
+def memory_groups(root: Path = Path("/sys/fs/cgroup"), listed: Path = Path("/proc/self/cgroup")) -> list[Path]:
+    """The control groups (Linux, version 2) of this process that limit memory, from its own up to the root."""
+    lines = listed.read_text().splitlines() if listed.exists() else []
+    own = next((root / line[3:].strip("/") for line in lines if line.startswith("0::")), root)
+    levels = [level for level in (own, *own.parents) if level == root or root in level.parents]
+    return [
+        level for level in levels if (limit := level / "memory.max").exists() and limit.read_text().strip() != "max"
+    ]
+
+
+def left(group: Path) -> int:
+    """Bytes below a control group's limit; what only caches files counts as free, as it is given back."""
+    limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+    stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    return max(0, limit - used + int(stat["file"]))
 
 
 def describe(device: torch.device) -> str:

@@ -78,6 +78,11 @@ class Feed:
             draws = [streams.noise_chunk(seed, name, chunk, spec, str(device)) for seed in self.seeds]
             self.noise[name] = refill(self.noise.get(name, torch.empty(0)), torch.stack(draws).to(self.dtype), device)
 
+    @property
+    def bytes(self) -> int:
+        """What a chunk holds: the noise twice, as it is drawn and as it is kept."""
+        return sum(2 * t.numel() * t.element_size() for t in self.noise.values()) + 8 * self.order.numel()
+
     def step(self, i: int) -> Batch:
         """Batch and noise of the chunk's i-th step."""
         if self.which is None:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.fx import Graph, Node
+from torch.utils._pytree import tree_leaves
 
 aten: Any = torch.ops.aten
 
@@ -136,3 +137,29 @@ def round_products(graph: Graph, dtype: torch.dtype) -> None:
             back.meta["val"] = value(result).to(back_to)
             result.replace_all_uses_with(back, delete_user_cb=lambda user, back=back: user is not back)
     graph.eliminate_dead_code()
+
+
+def peak_bytes(graph: Graph) -> int:
+    """The most memory that its results hold at once, its inputs apart; each is let go after its last use."""
+    owner: dict[Node, Node] = {}
+    last: dict[Node, Node] = {}
+    for node in graph.nodes:
+        source = node.args[0] if node.op == "call_function" and is_view(node) else node
+        owner[node] = owner.get(source, source)  # type: ignore[arg-type]
+        for read in (node, *node.all_input_nodes):
+            last[owner[read]] = node
+    gone: dict[Node, list[Node]] = {}
+    for source, node in last.items():
+        gone.setdefault(node, []).append(source)
+    held = peak = 0
+    for node in graph.nodes:
+        held += _own_bytes(node) if owner[node] is node else 0
+        peak = max(peak, held)
+        held -= sum(_own_bytes(source) for source in gone.get(node, ()))
+    return peak
+
+
+def _own_bytes(node: Node) -> int:
+    if node.op != "call_function" or node.target is operator.getitem:
+        return 0
+    return sum(t.numel() * t.element_size() for t in tree_leaves(value(node)) if isinstance(t, Tensor))

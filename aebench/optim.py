@@ -20,6 +20,14 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "rmsprop": torch.optim.RMSprop,
     "adagrad": torch.optim.Adagrad,
 }
+BUFFERS: dict[str, Callable[[Mapping[str, Any]], tuple[str, ...]]] = {
+    "adam": lambda options: ("exp_avg", "exp_avg_sq"),
+    "adamw": lambda options: ("exp_avg", "exp_avg_sq"),
+    "sgd": lambda options: ("momentum_buffer",) if options.get("momentum") else (),
+    "rmsprop": lambda options: ("square_avg", "momentum_buffer") if options.get("momentum") else ("square_avg",),
+    "adagrad": lambda options: ("sum",),
+}
+"""What torch keeps for each parameter, of the parameter's size, under these options."""
 _CAPTURABLE = {"adam": ("cuda",), "adamw": ("cuda",), "rmsprop": ("cuda",)}
 """Where torch has a step that a graph can hold: it reads the learning rate from memory."""
 _FUSED = {"adam": ("cpu", "cuda"), "adamw": ("cpu", "cuda"), "sgd": ("cpu", "cuda"), "adagrad": ("cpu",)}
@@ -58,6 +66,7 @@ class StackedOptimizer:
             self.slices.append(slice(start, stop))
             self.groups.append(descent)
             start = stop
+        self.buffers = BUFFERS[name](dict(self.groups[0].options))
         self.views = [self._views(self.parameters, s) for s in self.slices]
         groups: list[dict[str, Any]] = [
             {"params": views, "lr": at(d.lr, 0.0), "weight_decay": at(d.weight_decay, 0.0), **dict(d.options)}
@@ -109,6 +118,8 @@ class StackedOptimizer:
             for view, gradient in zip(views, self._views(gradients, runs), strict=True):
                 view.grad = gradient
         self.torch.step()
+        for view in (view for views in self.views for view in views):
+            view.grad = None  # or it would lie beside the next step's
 
     def _views(self, tensors: Sequence[Tensor], runs: slice) -> list[Tensor]:
         if not self.stacked or (len(self.slices) == 1 and runs.stop == len(self.descents)):

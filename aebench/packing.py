@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from aebench import graph, streams
@@ -154,7 +155,7 @@ def trace(
     batch: Batch,
     hp: Any,
     products: torch.dtype | None = None,
-) -> Callable[..., tuple[dict[str, Tensor], list[Tensor]]]:
+) -> GraphModule:
     """`(state, x, noise, hp) -> (terms, gradients of the parameters named own)`, for every run of a pack.
 
     The vmapped loss and its backward pass are recorded once, as the flat list of tensor operations they come down to,
@@ -168,7 +169,8 @@ def trace(
         gradients = torch.autograd.grad(terms["loss"].sum(), list(leaves.values()))
         return {name: term.detach() for name, term in terms.items()}, list(gradients)
 
-    recorded = make_fx(differentiated)(state, batch.x, batch.noise, hp)
+    record = make_fx(differentiated, tracing_mode="fake", _allow_non_fake_inputs=True)  # nothing is computed yet
+    recorded = record(state, batch.x, batch.noise, hp)
     graph.simplify(recorded.graph)
     graph.orient(recorded.graph)
     if products is not None:
@@ -194,7 +196,7 @@ class Pack:
             self.parameters = {name: state[name].requires_grad_(p.requires_grad) for name, p in self.parameters.items()}
             self.buffers = {name: state[name] for name in self.buffers}
         self.losses = {part: mean_terms(loss) for part, loss in variant.losses.items()}
-        self.traced: dict[str, Callable[..., tuple[dict[str, Tensor], list[Tensor]]]] = {}
+        self.traced: dict[str, GraphModule] = {}
         self.players: dict[str, tuple[list[Tensor], StackedOptimizer]] = {}
         for part in self.losses:
             mine = {name: t for name, t in self.parameters.items() if not part or name.startswith(part + ".")}
@@ -225,6 +227,13 @@ class Pack:
             own = [name for name, leaf in self.parameters.items() if id(leaf) in mine]
             call = partial(self.call, self.losses[part])
             self.traced[part] = trace(call, own, self.leaves, batch, hp, products)
+
+    @property
+    def bytes(self) -> int:
+        """The memory that training takes, once prepared: state, optimiser, and the most that a step holds."""
+        size = lambda tensors: sum(t.numel() * t.element_size() for t in tensors)  # noqa: E731
+        learnt = sum(len(optimizer.buffers) * size(own) for own, optimizer in self.players.values())
+        return size(self.leaves.values()) + learnt + max(graph.peak_bytes(step.graph) for step in self.traced.values())
 
     @property
     def recordable(self) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from aebench import packing, streams
 from aebench.clock import clock
-from aebench.device import arithmetic
+from aebench.device import arithmetic, free_bytes
 from aebench.engine import Engine, Mode, Terms, refill
 from aebench.feed import Batch, Examples, Feed, blocks
 from aebench.optim import Descent
@@ -28,6 +28,8 @@ PRODUCTS = {"bf16": torch.bfloat16}
 """The type of matrix products and convolutions in training, where it is another; tf32 is a mode of the device."""
 Fit = Callable[[Any, Tensor, Any], Mapping[str, Tensor]]
 """`Variant.fit`."""
+ROOM = 0.9
+"""The share of free memory that a pack may take."""
 POINTS = 100
 """Points of a training curve, at most; each the mean over equally many chunks (the last: over what is left)."""
 
@@ -50,6 +52,15 @@ class Setting:
     seed: int = 0
     hyper: Mapping[str, Number] = field(default_factory=dict[str, Number])
     descent: Descent = field(default_factory=Descent)
+
+
+class TooLarge(MemoryError):
+    """A pack that would not fit into memory: `needed` and `free` bytes; nothing was computed yet."""
+
+    def __init__(self, runs: int, needed: int, free: int) -> None:
+        super().__init__(f"{runs} runs at once need {needed / 2**20:,.0f} MiB; {free / 2**20:,.0f} MiB are free")
+        self.fitting = max(1, runs * free // needed)
+        """Runs that would fit."""
 
 
 @dataclass
@@ -80,7 +91,7 @@ def train(
 
     A variant with a closed form is fitted instead. A pack of one has no axis of runs; several runs are stacked and
     share each kernel. `on_point(step, loss)` hears of every point of the curve, `loss` `[runs]` on the device.
-    `engine`: see `engine.Engine`.
+    `engine`: see `engine.Engine`. Raises TooLarge where several runs would not fit into memory at once.
     """
     begin = clock(examples.x.device)
     device, dtype, event_shape = examples.x.device, DTYPES[budget.precision], tuple(examples.x.shape[1:])
@@ -96,6 +107,12 @@ def train(
     feed.fill(0)
     packing.check_pure(variant, pack.net, feed.step(0), type(hyper.at(0))(*(v.reshape(-1)[0] for v in hyper.at(0))))
     pack.prepare(feed.step(0), hyper.at(0.0), PRODUCTS.get(budget.precision))
+    if (
+        len(seeds) > 1
+        and (free := free_bytes(device)) is not None
+        and (needed := pack.bytes + feed.bytes) > ROOM * free
+    ):
+        raise TooLarge(len(seeds), needed, int(ROOM * free))
     if budget.keep == "best_validation" and validation is None:
         raise ValueError("keep='best_validation' needs the validation part")
     best = Best(pack.state, len(seeds), device) if budget.keep == "best_validation" else None

@@ -1,0 +1,125 @@
+"""What a pack needs is known before it starts, and one that would not fit is split."""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from aebench import device, feed, packing
+from aebench import train as training
+from aebench.feed import Examples
+from aebench.networks import MLP, Conv
+from aebench.optim import Descent
+from aebench.plugins import resolve
+from aebench.train import Budget, Hyper, Setting, TooLarge, train
+from aebench.variants import VARIANTS
+
+CPU = torch.device("cpu")
+
+
+class Live(TorchDispatchMode):
+    """Counts the bytes of all memory that operations got and that something still refers to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = self.peak = 0
+        self.known: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        given = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
+        for tensor in (t for t in tree_leaves(out) if isinstance(t, torch.Tensor)):
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in given | self.known and storage.nbytes():
+                self.known.add(storage.data_ptr())
+                self.held += storage.nbytes()
+                weakref.finalize(storage, self.drop, storage.data_ptr(), storage.nbytes())
+        self.peak = max(self.peak, self.held)
+        return out
+
+    def drop(self, place: int, size: int) -> None:
+        self.known.discard(place)
+        self.held -= size
+
+
+def prepared(name: str, network: Any, runs: int, batch: int, optimizer: str) -> tuple[packing.Pack, Any, Any]:
+    variant, shape = resolve(VARIANTS, "variants", name), (1, 12, 12)
+    sizes = variant.sizes(latent=4)
+    settings = [Setting(s, dict.fromkeys(variant.hyper._fields, 0.1), Descent(1e-3)) for s in range(runs)]
+    nets = [packing.build(variant, shape, network, sizes, s.seed) for s in settings]
+    pack = packing.Pack(variant, nets, [s.descent for s in settings], optimizer)
+    x = torch.rand(64, *shape, generator=torch.Generator().manual_seed(0))
+    batches = feed.Feed(Examples(x), batch, variant.noise(batch, shape, sizes), range(runs), torch.float32)
+    batches.fill(0)
+    hp = Hyper(variant, settings, pack.stacked, CPU, torch.float32).at(0.0)
+    pack.prepare(batches.step(0), hp)
+    pack.fill([0.0])
+    return pack, batches.step(0), hp
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "adagrad"])
+@pytest.mark.parametrize(("network", "batch"), [(MLP((64,)), 8), (MLP((16,)), 256), (Conv((4, 8)), 32)])
+@pytest.mark.parametrize("name", ["ae", "vae", "contractive_ae"])
+def test_prediction_against_the_memory_that_two_steps_hold(name: str, network: Any, batch: int, optimizer: str) -> None:
+    """Parameters and what Adagrad keeps lie there before; all else is counted as it comes and goes."""
+    pack, step, hp = prepared(name, network, 5, batch, optimizer)
+    kept = [t for _, o in pack.players.values() for t in tree_leaves(o.torch.state) if isinstance(t, torch.Tensor)]
+    before = sum(t.numel() * t.element_size() for t in [*pack.leaves.values(), *kept])
+    with Live() as live:
+        for _ in range(2):
+            pack.step(step, hp, 0)
+    assert pack.bytes == pytest.approx(before + live.peak, rel=0.15)
+
+
+def test_prediction_grows_with_the_runs() -> None:
+    sizes = [prepared("vae", MLP((16,)), runs, 32, "adam")[0].bytes / runs for runs in (2, 4, 8)]
+    assert sizes == pytest.approx([sizes[0]] * 3, rel=0.02)
+
+
+def test_what_does_not_fit_is_refused_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    variant, x = resolve(VARIANTS, "variants", "ae"), torch.rand(50, 1, 12, 12)
+
+    def go(runs: int) -> None:
+        settings = [Setting(seed) for seed in range(runs)]
+        train(variant, MLP((8,)), variant.sizes(latent=2), settings, Budget(4, 16), Examples(x), on_point=note)
+
+    def note(step: int, loss: torch.Tensor) -> None:
+        seen.append(step)
+
+    seen: list[int] = []
+    pack = prepared("ae", MLP((8,)), 2, 16, "adam")[0].bytes
+    monkeypatch.setattr(training, "free_bytes", lambda device: 5 * pack)
+    with pytest.raises(TooLarge, match=r"64 runs at once need .* MiB; .* MiB are free") as refused:
+        go(64)
+    assert not seen
+    assert 1 < refused.value.fitting < 12
+    go(refused.value.fitting)
+    assert seen
+    monkeypatch.setattr(training, "free_bytes", lambda device: 1)
+    go(1)  # a single run is tried, whatever was predicted
+
+
+def test_memory_of_control_groups(tmp_path: Path) -> None:
+    """The tightest limit on the way up counts, and cached files are free."""
+    inner = tmp_path / "outer" / "inner"
+    inner.mkdir(parents=True)
+    (listed := tmp_path / "listed").write_text("1:name=systemd:/x\n0::/outer/inner\n")
+    for group, limit in ((tmp_path / "outer", "1000"), (inner, "max")):
+        (group / "memory.max").write_text(f"{limit}\n")
+        (group / "memory.current").write_text("700\n")
+        (group / "memory.stat").write_text("anon 500\nfile 200\n")
+    groups = device.memory_groups(tmp_path, listed)
+    assert groups == [tmp_path / "outer"]
+    assert device.left(groups[0]) == 500
+
+
+def test_this_machine() -> None:
+    free = device.free_bytes(CPU)
+    assert free is None or 0 < free < 2**50
+    assert device.cores() >= 1
