@@ -12,7 +12,7 @@ from aebench.store import Store, load
 REFERENCE = Path(__file__).parents[1] / "results" / "reference" / "cpu"
 
 
-@pytest.mark.parametrize("name", ["beta_sweep", "quickstart"])
+@pytest.mark.parametrize("name", ["beta_sweep", "quickstart", "notes"])
 def test_every_run_of_the_suite_is_there_and_ended_well(name):
     wanted = [run.id for run in suite.read(name).runs]
     manifest = Store(REFERENCE / name).manifest()
