@@ -24,6 +24,8 @@ PRODUCTS = (aten.mm.default, aten.bmm.default)
 ROUNDED = (*PRODUCTS, aten.addmm.default, aten.baddbmm.default, aten.convolution.default)
 """Operations whose tensors a low precision rounds."""
 
+LAST: dict[str, Any] = {"memory_format": torch.channels_last}
+
 
 def value(node: Node) -> Any:
     """What the node gave when it was recorded: a tensor without memory, or a tuple of such."""
@@ -88,6 +90,24 @@ def _transposed(graph: Graph, factor: Any) -> Node:
     turned = graph.call_function(aten.transpose.int, (factor, last - 2, last - 1))
     turned.meta["val"] = value(factor).transpose(-2, -1)
     return turned
+
+
+def channels_last(graph: Graph) -> None:
+    """Convolutions of many groups, as those of a pack are, take their channels side by side in memory.
+
+    On a CPU this is faster (measured by tests/benchmarks/convolution.py); what follows keeps the layout.
+    """
+    for node in calls(graph):
+        if node.target is aten.view.default:
+            node.target = aten.reshape.default  # the same, whatever the layout
+        first = {aten.convolution.default: 1, aten.convolution_backward.default: 2}.get(node.target, 0)
+        if not first or node.args[first + 7] == 1:
+            continue
+        with graph.inserting_before(node):
+            given = [graph.call_function(aten.contiguous.default, (a,), LAST) for a in node.args[:first]]
+        for new, old in zip(given, node.args, strict=False):
+            new.meta["val"] = value(old).contiguous(**LAST)  # type: ignore[arg-type]
+        node.args = (*given, *node.args[first:])
 
 
 def is_view(node: Node) -> bool:

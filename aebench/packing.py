@@ -175,6 +175,8 @@ def trace(
     graph.orient(recorded.graph)
     if products is not None:
         graph.round_products(recorded.graph, products)
+    if batch.x.device.type == "cpu":
+        graph.channels_last(recorded.graph)
     recorded.recompile()
     return recorded
 

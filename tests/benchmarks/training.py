@@ -119,6 +119,23 @@ def gain(pairs: int) -> dict[str, dict[str, float]]:
     return found
 
 
+def sizes(rounds: int) -> dict[str, list[dict[str, float]]]:
+    """Milliseconds of a run-step by pack size, with one thread and with all: medians over interleaved rounds."""
+    networks = {"mlp 2-64-64": (MLP((64, 64)), points()), "mlp 64-64-64": (MLP((64, 64)), images()[..., :8, :8].clone()),
+                "mlp 784-32-32": (MLP((32, 32)), images())}  # fmt: skip
+    found: dict[str, list[dict[str, float]]] = {}
+    for name, (network, x) in networks.items():
+        cases = [(runs, threads) for runs in (2, 4, 8, 16, 32, 64) for threads in sorted({1, cores()})]
+        times: dict[tuple[int, int], list[float]] = {case: [] for case in cases}
+        for _ in range(rounds):
+            for runs, threads in cases:
+                torch.set_num_threads(threads)
+                steps = 32 if runs > 16 else 64
+                times[runs, threads].append(1e3 * ours(x, network, 8, steps, runs) / steps / runs)
+        found[name] = [{"runs": r, "threads": t, "ms": statistics.median(ms)} for (r, t), ms in times.items()]
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
@@ -128,6 +145,7 @@ def main() -> None:
         "made": made(torch.device("cpu"), "fp32"),
         "training step": small(arguments.pairs),
         "gain of packing": gain(max(arguments.pairs // 2, 3)),
+        "by pack size": sizes(max(arguments.pairs // 2, 3)),
     }
     text = json.dumps(found, indent=1)
     if arguments.out:
