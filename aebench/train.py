@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -104,56 +104,54 @@ def train(
     if variant.fit is not None:
         return fitted(pack, variant.fit, hyper, sizes, seeds, examples, begin)
     feed = Feed(examples, budget.batch, variant.noise(budget.batch, event_shape, sizes), seeds, dtype)
-    feed.fill(0)
-    packing.check_pure(variant, pack.net, feed.step(0), type(hyper.at(0))(*(v.reshape(-1)[0] for v in hyper.at(0))))
-    pack.prepare(feed.step(0), hyper.at(0.0), PRODUCTS.get(budget.precision))
-    if (
-        len(seeds) > 1
-        and (free := free_bytes(device)) is not None
-        and (needed := pack.bytes + feed.bytes) > ROOM * free
-    ):
-        raise TooLarge(len(seeds), needed, int(ROOM * free))
+    prepare(pack, feed, hyper, PRODUCTS.get(budget.precision))
     if budget.keep == "best_validation" and validation is None:
         raise ValueError("keep='best_validation' needs the validation part")
     best = Best(pack.state, len(seeds), device) if budget.keep == "best_validation" else None
-
-    def steps(count: int) -> Terms:
-        logged = [pack.step(feed.step(i), hyper.step(i), i) for i in range(count)]
-        return {name: torch.stack([terms[name] for terms in logged]) for name in logged[0]}
-
     ready = clock(device)
-    loop = Engine(steps, streams.CHUNK, device, engine, recordable=pack.recordable)
+    loop = Engine(partial(steps, pack, feed, hyper), streams.CHUNK, device, engine, recordable=pack.recordable)
     chunks = -(-budget.steps // streams.CHUNK)
     stride = -(-chunks // POINTS)
-    log: list[Terms] = []
-    points: list[dict[str, Tensor]] = []
-    reached: list[int] = []
+    curve = Curve()
     for chunk in range(chunks):
         done = chunk * streams.CHUNK
         count = min(streams.CHUNK, budget.steps - done)
-        fractions = [step / budget.steps for step in range(done, done + streams.CHUNK)]
+        for each in (pack, hyper):
+            each.fill([step / budget.steps for step in range(done, done + streams.CHUNK)])
         feed.fill(chunk)
-        hyper.fill(fractions)
-        pack.fill(fractions)
         with arithmetic(device, budget.precision):
-            log.append(loop.run(count))
+            curve.log.append(loop.run(count))
         if (chunk + 1) % stride == 0 or chunk == chunks - 1:
-            reached.append(done + count)
-            points.append({name: torch.cat([terms[name] for terms in log]).mean(0).view(-1) for name in log[0]})
-            log.clear()
-            on_point(reached[-1], points[-1][first_loss(variant)])
+            on_point(done + count, curve.point(done + count)[first_loss(variant)])
             if best is not None and validation is not None:
                 parts = blocks(validation, lambda m: variant.noise(m, event_shape, sizes), "validation", seeds, dtype)
                 best.consider(pack, mean_terms(pack, parts, hyper.at(1.0))["loss"])
     state = pack.state if best is None else best.state
-    curves = {name: torch.stack([point[name] for point in points]).cpu().numpy() for name in points[0]}
+    curves = curve.arrays
     return Trained(
         runs=Runs(variant, pack.net, sizes, seeds, state, hyper.final),
-        curves={"step": np.array(reached), **curves},
-        diverged=diverged(curves, reached, pack.state),
+        curves={"step": np.array(curve.steps), **curves},
+        diverged=diverged(curves, curve.steps, pack.state),
         seconds={"compile": ready - begin, "train": clock(device) - ready},
         engine=loop.choice,
     )
+
+
+def steps(pack: Pack, feed: Feed, hyper: Hyper, count: int) -> Terms:
+    """So many steps of the chunk for which they are filled."""
+    logged = [pack.step(feed.step(i), hyper.step(i), i) for i in range(count)]
+    return {name: torch.stack([terms[name] for terms in logged]) for name in logged[0]}
+
+
+def prepare(pack: Pack, feed: Feed, hyper: Hyper, products: torch.dtype | None) -> None:
+    """Check that the losses are pure, record a step, and refuse a pack that would not fit: TooLarge."""
+    feed.fill(0)
+    batch, hp = feed.step(0), hyper.at(0.0)
+    packing.check_pure(pack.variant, pack.net, batch, type(hp)(*(value.reshape(-1)[0] for value in hp)))
+    pack.prepare(batch, hp, products)
+    free, needed, runs = free_bytes(batch.x.device), pack.bytes + feed.bytes, len(hyper.rows)
+    if runs > 1 and free is not None and needed > ROOM * free:
+        raise TooLarge(runs, needed, int(ROOM * free))
 
 
 class Hyper:
@@ -198,6 +196,28 @@ class Hyper:
     def _resolve(self, fraction: float) -> Any:
         stacked = self._stacked(fraction)
         return stacked if self.stacked else self.type(*(value[0] for value in stacked))
+
+
+class Curve:
+    """The terms of the loss over training: each point the mean over the steps since the last."""
+
+    def __init__(self) -> None:
+        self.log: list[Terms] = []
+        self.steps: list[int] = []
+        self.points: list[dict[str, Tensor]] = []
+
+    def point(self, step: int) -> dict[str, Tensor]:
+        """The point reached at this step: each term `[runs]`."""
+        self.steps.append(step)
+        self.points.append({name: torch.cat([t[name] for t in self.log]).mean(0).view(-1) for name in self.log[0]})
+        self.log.clear()
+        return self.points[-1]
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """`{term: [points, runs]}`."""
+        names = self.points[0]
+        return {name: torch.stack([point[name] for point in self.points]).cpu().numpy() for name in names}
 
 
 class Best:
