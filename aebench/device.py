@@ -8,6 +8,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,6 +129,7 @@ def left(group: Path) -> int:
     return max(0, limit - used + int(stat["file"]))
 
 
+@cache
 def describe(device: torch.device) -> str:
     """A device in words."""
     import torch
@@ -147,6 +149,7 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+@cache
 def driver(device: torch.device) -> str | None:
     """The GPU driver's version, where there is one and it says."""
     if device.type != "cuda":
@@ -158,6 +161,7 @@ def driver(device: torch.device) -> str | None:
         return None
 
 
+@cache
 def commit() -> str | None:
     """The commit of the checkout that aebench runs from, with "+" where files differ; None when installed."""
     here = Path(__file__).parent

@@ -23,6 +23,14 @@ Capture = Callable[[Callable[[], Terms]], tuple[Callable[[], None], Terms]]
 """Records a call without carrying it out: what replays it, and the tensors into which it then writes."""
 
 
+def mode(name: str) -> Mode:
+    """The mode of that name; InputError where there is none."""
+    for known in get_args(Mode):
+        if name == known:
+            return known
+    raise unknown("engine", name, get_args(Mode))
+
+
 def cuda_graph(call: Callable[[], Terms]) -> tuple[Callable[[], None], Terms]:
     """The `Capture` of CUDA."""
     graph = torch.cuda.CUDAGraph()
@@ -51,17 +59,15 @@ class Engine:
     """
 
     def __init__(
-        self, steps: Callable[[int], Terms], whole: int, device: torch.device, mode: Mode, *, recordable: bool = True
+        self, steps: Callable[[int], Terms], whole: int, device: torch.device, chosen: Mode, *, recordable: bool = True
     ) -> None:
-        if mode not in get_args(Mode):
-            raise unknown("engine", mode, get_args(Mode))
-        self.capture = capture_on(device) if recordable and mode != "eager" else None
-        if mode == "graph" and self.capture is None:
+        self.capture = capture_on(device) if recordable and mode(chosen) != "eager" else None
+        if chosen == "graph" and self.capture is None:
             raise InputError(
                 "engine 'graph': needs CUDA, and adam, adamw or rmsprop without a schedule of the weight decay; "
                 "choose auto or eager"
             )
-        self.steps, self.whole, self.device, self.mode = steps, whole, device, mode
+        self.steps, self.whole, self.device, self.mode = steps, whole, device, chosen
         self.replay: Callable[[], None] | None = None
         self.terms: Terms = {}
         self.chunks = self.replays = 0

@@ -2,44 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aebench import device as device_names
+from aebench import manifest
 from aebench.errors import InputError
+from aebench.manifest import Books
 from aebench.metrics import METRICS
+from aebench.plan import Document, Plan, plan
 from aebench.plugins import resolve
 from aebench.progress import Progress
 from aebench.store import Store
-from aebench.suite import Run, Suite, packs, parse, read
-from aebench.variants import VARIANTS
+from aebench.suite import Run, parse, read
 
 if TYPE_CHECKING:
-    import torch
     from pandas import DataFrame
 
+    from aebench.clock import Ledger
     from aebench.variant import Model
-
-Document = dict[str, Any]
-
-
-@dataclass
-class Plan:
-    """What running a suite would do now."""
-
-    suite: Suite
-    store: Store
-    documents: dict[str, Document]
-    """Finished runs of the suite, by id."""
-    packs: list[list[Run]]
-    """To train: whole packs of which a run is missing."""
-    stale: dict[str, list[str]]
-    """Run id -> the metrics to measure from stored weights: those that the suite asks for and the run lacks."""
+    from aebench.work import Worker
 
 
 @dataclass
@@ -47,6 +33,7 @@ class Done:
     """What running a suite did."""
 
     plan: Plan
+    books: Books
     trained: int = 0
     measured: int = 0
     failed: list[Document] = field(default_factory=list[Document])
@@ -54,65 +41,36 @@ class Done:
     notes: list[str] = field(default_factory=list[str])
     report: Path | None = None
 
-
-def plan(
-    suite: Suite,
-    out: str | Path = ".",
-    *,
-    retry_failed: bool = False,
-    retrain: bool = False,
-    allow_code: bool = False,
-) -> Plan:
-    """Compare a suite with the results below `out`. Nothing is written, and torch is not imported."""
-    store = Store(Path(out) / "results" / suite.name)
-    store.missing(run.id for run in suite.runs)  # refuses results of a newer schema
-    stored = {document["id"]: document for document in store.documents()}
-    documents = {run.id: stored[run.id] for run in suite.runs if run.id in stored and whole(stored[run.id], stored)}
-    if retry_failed:
-        documents = {id: d for id, d in documents.items() if d["status"] == "ok"}
-    stale = {id: names for id, d in documents.items() if (names := outdated(d, suite, allow_code))}
-    if retrain:
-        gone = {id for id in stale if not store.weights_path(id).exists()}
-        documents = {id: d for id, d in documents.items() if id not in gone}
-    todo = [part for pack in packs(suite.runs) if (part := [run for run in pack if run.id not in documents])]
-    return Plan(suite, store, documents, todo, {id: names for id, names in stale.items() if id in documents})
-
-
-def whole(document: Document, stored: Mapping[str, Document]) -> bool:
-    """Whether all runs that trained together with this one were published; else they are trained again together."""
-    return all(id in stored for id in document["cost"].get("pack", {}).get("ids", ()))
-
-
-def outdated(document: Document, suite: Suite, allow_code: bool = False) -> list[str]:
-    """The suite's metrics that a finished run lacks, or has of another version or with other options."""
-    if document["status"] != "ok":
-        return []
-    variant = resolve(VARIANTS, "variants", document["spec"]["variant"], allow_code=allow_code)
-    sizes = variant.sizes(**document["spec"]["sizes"])
-    names: list[str] = []
-    for metric, options in suite.metrics:
-        want = {"version": metric.version, "options": json.loads(json.dumps(options._asdict()))}
-        have = [document["metrics"].get(name, {}) for name in metric.values(options)]
-        if metric.applies(variant.offers(sizes), sizes.latent) and any(
-            {key: h.get(key) for key in want} != want for h in have
-        ):
-            names.append(metric.name)
-    return names
+    def keep(self) -> None:
+        """Write down what the suite is, and where the time went."""
+        self.books.keep(manifest.of(self.plan.suite), worked=bool(self.trained or self.measured))
 
 
 def execute(
-    todo: Plan, *, device: str = "auto", allow_code: bool = False, report: bool = True, progress: Progress | None = None
+    todo: Plan,
+    *,
+    device: str = "auto",
+    allow_code: bool = False,
+    report: bool = True,
+    progress: Progress | None = None,
+    ledger: Ledger | None = None,
+    engine: str = "auto",
 ) -> Done:
-    """Train what is missing, measure what is outdated, draw the report. Each finished pack is kept at once."""
-    device_names.check(device)
-    done = Done(todo)
-    if todo.packs or todo.stale:
-        from aebench.device import choose, exact
+    """Train what is missing, measure what is outdated, draw the report. Each finished pack is kept at once.
 
-        place = choose(device)
-        with exact(place), progress or Progress() as shown:
-            _work(todo, done, place, allow_code, shown)
-    todo.store.write_manifest(manifest(todo.suite))
+    `ledger`: one that was opened before, so that what came before counts as well. `engine`: "auto", "eager" or
+    "graph", how steps are carried out on CUDA.
+    """
+    device_names.check(device)
+    done = Done(todo, Books(todo.store, ledger))
+    if todo.packs or todo.stale:
+        try:
+            _work(todo, done, device, allow_code, progress or Progress(), engine)
+        except BaseException:
+            if done.trained or done.measured:
+                done.keep()
+            raise
+    done.keep()
     ours = [todo.documents[run.id] for run in todo.suite.runs if run.id in todo.documents]
     done.failed = [document for document in ours if document["status"] != "ok" or document["error"]]
     others = len(set(todo.store.ids()) - {run.id for run in todo.suite.runs})
@@ -123,35 +81,60 @@ def execute(
     return done
 
 
-def _work(todo: Plan, done: Done, device: torch.device, allow_code: bool, progress: Progress) -> None:
-    from aebench.work import Worker
+def _work(todo: Plan, done: Done, device: str, allow_code: bool, progress: Progress, engine: str) -> None:
+    ledger = done.books.ledger
+    with ledger.stage("set-up"):
+        from aebench.device import choose, exact
+        from aebench.work import Worker
 
-    worker = Worker(todo.suite.name, device, todo.suite.metrics, todo.suite.keep_weights, allow_code)
-    for pack in todo.packs:
+        suite, place = todo.suite, choose(device)
+        worker = Worker(suite.name, place, suite.metrics, suite.keep_weights, allow_code, ledger, engine)
+    with exact(place), progress:
+        with ledger.stage("set-up"):
+            _check(todo.packs, worker)
+            packs = [part for pack in todo.packs for part in worker.packs(pack)]
+        done.keep()
+        progress.start(packs)
+        for pack in packs:
+            progress.enter(pack)
+            _train(pack, worker, done, progress)
+            progress.leave(pack)
+        _measure(worker, done, progress)
+
+
+def _check(packs: Sequence[Sequence[Run]], worker: Worker) -> None:
+    """Refuse what could only fail, before anything is trained, with its place in the suite."""
+    for pack in packs:
         try:
             worker.check(pack)
         except InputError as error:
             raise InputError(f"{pack[0].place}: {error}") from error
-    todo.store.write_manifest(manifest(todo.suite))
-    packs = [part for pack in todo.packs for part in worker.packs(pack)]
-    progress.start(packs)
-    for pack in packs:
-        progress.enter(pack)
-        published = list(worker.train(pack, progress.point))
-        published = [p for p in published if p[0]["status"] == "ok" or not held(todo.store, p[0]["id"])]
-        todo.store.publish_all(published)
-        todo.documents |= {document["id"]: document for document, _, _ in published}
+
+
+def _train(pack: list[Run], worker: Worker, done: Done, progress: Progress) -> None:
+    """Train and measure a pack, and keep what came of it."""
+    store = done.plan.store
+    published = list(worker.train(pack, progress.point))
+    with done.books.ledger.stage("write"):
+        published = [p for p in published if p[0]["status"] == "ok" or not held(store, p[0]["id"])]
+        store.publish_all(published)
+        done.plan.documents |= {document["id"]: document for document, _, _ in published}
         done.trained += len(pack)
-        progress.leave(pack)
-    lost = 0
+        done.keep()
+
+
+def _measure(worker: Worker, done: Done, progress: Progress) -> None:
+    """Measure finished runs whose metrics are outdated, from their stored weights."""
+    todo, lost = done.plan, 0
     stale = [run for run in todo.suite.runs if run.id in todo.stale]
     for run in progress.each(stale, "measuring"):
         publication = worker.again(run, todo.documents[run.id], todo.store, todo.stale[run.id])
         if publication is None:
             lost += 1
             continue
-        todo.store.publish(*publication)
-        todo.documents[run.id] = publication[0]
+        with done.books.ledger.stage("write"):
+            todo.store.publish(*publication)
+        todo.documents |= {run.id: publication[0]}
         done.measured += 1
     if lost:
         done.notes.append(f"{lost} runs lack a metric and their weights were not kept: --retrain trains them again")
@@ -175,11 +158,8 @@ def evaluate(
 
     Gives the number of runs measured, and of those without weights. Raises InputError where there are no results.
     """
-    from aebench.device import choose, exact
-    from aebench.work import Worker
-
     store = Store(results)
-    made_by = store.manifest()
+    made_by, books = store.manifest(), Books(store)
     if made_by is None:
         raise InputError(f"{results}: no results of a suite (no suite.json)")
     words = made_by.get("arguments", [])
@@ -188,8 +168,12 @@ def evaluate(
     extra = [resolve(METRICS, "metrics", name, allow_code=allow_code) for name in metrics]
     known = {metric.name for metric, _ in asked}
     chosen = [*asked, *((metric, metric.options()) for metric in extra if metric.name not in known)]
-    place = choose(device)
-    worker = Worker(made_by["name"], place, chosen, False, allow_code)
+    with books.ledger.stage("set-up"):
+        from aebench.device import choose, exact
+        from aebench.work import Worker
+
+        place = choose(device)
+        worker = Worker(made_by["name"], place, chosen, False, allow_code, books.ledger)
     finished = [d for d in store.documents() if d["status"] == "ok"]
     measured = 0
     names = {metric.name for metric, _ in chosen}
@@ -197,22 +181,11 @@ def evaluate(
         for document in shown.each(finished, "measuring"):
             publication = worker.again(Run(document["spec"], document["id"]), document, store, names)
             if publication is not None:
-                store.publish(*publication)
+                with books.ledger.stage("write"):
+                    store.publish(*publication)
                 measured += 1
+    books.keep(made_by, worked=measured > 0)
     return measured, len(finished) - measured
-
-
-def manifest(suite: Suite) -> dict[str, Any]:
-    """What the results say of the suite that made them."""
-    return {
-        "name": suite.name,
-        "about": suite.about,
-        "figures": list(suite.figures),
-        "metrics": [metric.name for metric, _ in suite.metrics],
-        "ids": [run.id for run in suite.runs],
-        "arguments": list(suite.arguments),
-        "text": suite.text,
-    }
 
 
 def draw(done: Done, allow_code: bool = False) -> Path | None:
@@ -225,9 +198,10 @@ def draw(done: Done, allow_code: bool = False) -> Path | None:
         return page
     if not todo.documents:
         return None
-    from aebench.reporting import report
+    with done.books.ledger.stage("report"):
+        from aebench.reporting import report
 
-    return report(results, folder, allow_code=allow_code)
+        return report(results, folder, allow_code=allow_code, drawn=done.keep)
 
 
 def run(

@@ -24,6 +24,8 @@ from aebench.variant import Network, Variant
 Precision = Literal["fp32", "tf32", "bf16", "fp64"]
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
 """The type of parameters, losses and all that is measured."""
+PRECISIONS = {"cpu": ("fp32", "bf16", "fp64"), "cuda": ("fp32", "tf32", "bf16", "fp64"), "mps": ("fp32",)}
+"""What each kind of device can do."""
 PRODUCTS = {"bf16": torch.bfloat16}
 """The type of matrix products and convolutions in training, where it is another; tf32 is a mode of the device."""
 Fit = Callable[[Any, Tensor, Any], Mapping[str, Tensor]]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gc
-import traceback
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,36 +12,53 @@ import torch
 from torch import Tensor
 
 from aebench import data, packing
-from aebench.clock import clock
+from aebench.clock import Ledger, clock
 from aebench.data import Dataset, Part
 from aebench.device import PeakMemory, made
+from aebench.engine import mode
 from aebench.errors import InputError
 from aebench.feed import Batch, Examples, Feed
 from aebench.metrics.cost import flops
-from aebench.metrics.evaluate import Chosen, arrays, evaluate
+from aebench.metrics.evaluate import Chosen, arrays, encode, evaluate
 from aebench.metrics.moments import Moments
+from aebench.outcome import failure, outcome, told
 from aebench.packing import Pack, Runs
 from aebench.reconstructions import RECONSTRUCTIONS
 from aebench.specification import budget_of, recipe, setting_of
 from aebench.store import Publication, Store
 from aebench.store.documents import SCHEMA
 from aebench.suite import Run, pack_id
-from aebench.train import DTYPES, Budget, Hyper, Setting, Trained, train
+from aebench.train import DTYPES, PRECISIONS, Budget, Hyper, Setting, TooLarge, Trained, train
 from aebench.variant import Variant
 
 OnPoint = Callable[[int, Tensor], None]
 Measured = tuple[list[dict[str, Any]], list[dict[str, np.ndarray]]]
 """For each run its metrics and its arrays."""
+STAGES = ("data", "compile", "train", "evaluate", "likelihood")
+"""What the seconds of a pack are spent on."""
 
 
 class Worker:
     """Trains and measures packs on one device; data sets are loaded once."""
 
-    def __init__(self, suite: str, device: torch.device, chosen: Chosen, keep_weights: bool, allow_code: bool) -> None:
+    def __init__(
+        self,
+        suite: str,
+        device: torch.device,
+        chosen: Chosen,
+        keep_weights: bool,
+        allow_code: bool,
+        ledger: Ledger | None = None,
+        engine: str = "auto",
+    ) -> None:
+        self.engine = mode(engine)
         self.suite, self.device, self.chosen = suite, device, chosen
         self.keep_weights, self.allow_code = keep_weights, allow_code
+        self.ledger = ledger or Ledger()
+        self.ledger.now = partial(clock, device)
         self.threads = torch.get_num_threads()
         self.datasets: dict[str, Dataset] = {}
+        self.loading: dict[str, float] = {}
         self.resident: dict[int, Tensor] = {}
         self.moments: dict[int, Moments] = {}
 
@@ -49,8 +66,9 @@ class Worker:
         """Refuse, before anything is trained, what could only fail: InputError in one line."""
         spec = pack[0].spec
         dataset, (variant, _, sizes) = self.dataset(spec), recipe(spec, self.allow_code)
-        if self.device.type == "mps" and spec["train"]["precision"] == "fp64":
-            raise InputError("precision 'fp64': MPS has float32 only; use --device cpu")
+        precision, able = spec["train"]["precision"], PRECISIONS[self.device.type]
+        if precision not in able:
+            raise InputError(f"precision {precision!r}: {self.device.type} has {', '.join(able)}; see --device")
         self.probe(spec, dataset)
         x, needed = dataset.train.x, {f"variant {variant.name!r}": variant.unit_interval}
         if (chosen := getattr(sizes, "reconstruction", None)) is not None:
@@ -78,7 +96,10 @@ class Worker:
         """The data of a run."""
         key = str(spec["data"])
         if key not in self.datasets:
-            self.datasets[key] = data.load(spec["data"], allow_code=self.allow_code)
+            before = self.ledger.read()
+            with self.ledger.stage("data"):
+                self.datasets[key] = data.load(spec["data"], allow_code=self.allow_code)
+            self.loading[key] = self.ledger.since(before)["data"]
         return self.datasets[key]
 
     def examples(self, dataset: Dataset, part: Part) -> Examples:
@@ -107,13 +128,16 @@ class Worker:
         return [list(pack)] if together else [[run] for run in pack]
 
     def train(self, pack: Sequence[Run], on_point: OnPoint) -> Iterator[Publication]:
-        """Train and measure a pack. One that fails is tried in halves, down to the run that is at fault."""
+        """Train and measure a pack. One that would not fit into memory goes in parts that do; one that fails is tried
+        in halves, down to the run that is at fault.
+        """
         try:
             yield from self.attempt(pack, on_point)
             return
         except InputError:
             raise
         except Exception as error:
+            parts = -(-len(pack) // error.fitting) if isinstance(error, TooLarge) else 2
             failed = failure(self.suite, pack[0], error, self.device)
         # only here is the failed pack, which the error's traceback held, out of memory
         gc.collect()
@@ -122,27 +146,33 @@ class Worker:
         if len(pack) == 1:
             yield failed, {}, {}
             return
-        for half in (pack[: len(pack) // 2], pack[len(pack) // 2 :]):
-            yield from self.train(half, on_point)
+        for part in np.array_split(np.arange(len(pack)), parts):
+            yield from self.train(pack[part[0] : part[-1] + 1], on_point)
 
     def attempt(self, pack: Sequence[Run], on_point: OnPoint) -> list[Publication]:
         """Documents, arrays and weights of a pack's runs."""
-        spec, begin = pack[0].spec, clock(self.device)
+        spec, ledger = pack[0].spec, self.ledger
         dataset, (variant, network, sizes) = self.dataset(spec), recipe(spec, self.allow_code)
-        self.set_threads(spec)
-        examples, validation = self.examples(dataset, dataset.train), self.examples(dataset, dataset.validation)
-        memory, ready = PeakMemory(self.device), clock(self.device)
+        before, loading = ledger.read(), self.loading.pop(str(spec["data"]), 0.0)
+        with ledger.stage("data"):
+            self.set_threads(spec)
+            examples, validation = self.examples(dataset, dataset.train), self.examples(dataset, dataset.validation)
+        memory = PeakMemory(self.device)
         budget, settings = budget_of(spec), [setting_of(run.spec) for run in pack]
-        trained = train(variant, network, sizes, settings, budget, examples, validation, on_point)
-        peak, done = memory.bytes(), clock(self.device)
+        with ledger.stage("train"):
+            trained = train(variant, network, sizes, settings, budget, examples, validation, on_point, self.engine)
+        ledger.move(trained.seconds["compile"], "train", "compile")
+        peak = memory.bytes()
+        with ledger.stage("compile"):
+            counted = effort(trained, settings[0], examples, budget)
         measured, drawn, error = self.measured(trained.runs, dataset, self.chosen)
+        seconds = ledger.since(before)
+        seconds["data"] += loading
         cost = {
-            "data_seconds": ready - begin,
-            "compile_seconds": trained.seconds["compile"],
-            "train_seconds": trained.seconds["train"],
-            "evaluate_seconds": clock(self.device) - done,
-            **effort(trained, settings[0], examples, budget),
+            **{f"{stage}_seconds": seconds[stage] for stage in STAGES},
+            **counted,
             "peak_bytes": peak,
+            "engine": trained.engine,
             "pack": {
                 "id": pack_id(pack), "runs": len(pack), "mode": "packed" if len(pack) > 1 else "direct",
                 "ids": [run.id for run in pack],
@@ -165,9 +195,11 @@ class Worker:
 
     def measure(self, runs: Runs, dataset: Dataset, chosen: Chosen) -> Measured:
         """These metrics of every run on the test part, and the arrays for figures."""
-        part, training = self.examples(dataset, dataset.test), dataset.train
-        moments = self.moments.setdefault(id(training), Moments(training.x, dataset.binarize))
-        return evaluate(runs, chosen, part, moments), arrays(runs, part, dataset.test.y)
+        with self.ledger.stage("evaluate"):
+            part, training = self.examples(dataset, dataset.test), dataset.train
+            moments = self.moments.setdefault(id(training), Moments(training.x, dataset.binarize))
+            codes = encode(runs, part) if "posterior" in runs.offers else None
+            return evaluate(runs, chosen, part, moments, codes, self.ledger), arrays(runs, part, dataset.test.y, codes)
 
     def measured(self, runs: Runs, dataset: Dataset, chosen: Chosen) -> tuple[*Measured, Exception | None]:
         """`measure`, and what went wrong: a faulty metric must not cost the training, nor the other metrics."""
@@ -192,13 +224,14 @@ class Worker:
         dataset = self.dataset(run.spec)
         self.set_threads(run.spec)
         runs = self.revive(run.spec, weights, dataset.event_shape)
-        begin = clock(self.device)
+        before = self.ledger.read()
         chosen = [(metric, options) for metric, options in self.chosen if metric.name in names]
         (new,), (drawn,), error = self.measured(runs, dataset, chosen)
         if error is not None:
             return document | {"error": told(error, "trained, but not measured: ")}, None, None
         kept = {name: value for name, value in document["metrics"].items() if value["metric"] not in names}
-        cost = document["cost"] | {"evaluate_seconds": clock(self.device) - begin}
+        seconds = self.ledger.since(before)
+        cost = document["cost"] | {f"{metric.stage}_seconds": seconds[metric.stage] for metric, _ in chosen}
         how = made(self.device, run.spec["train"]["precision"])
         return document | {"metrics": kept | new, "cost": cost, "measured": how, "error": None}, drawn, None
 
@@ -225,33 +258,6 @@ def small(net: torch.nn.Module) -> bool:
     parameters = list(net.parameters())
     kind = "connected" if all(p.ndim <= 2 for p in parameters) else "convolutional"
     return sum(p.numel() for p in parameters) <= CUTOFF[kind]
-
-
-def outcome(trained: Trained, run: int, error: Exception | None) -> dict[str, Any]:
-    """Status and error of a run that was trained to the end; `error` is what measuring it met."""
-    step = trained.diverged[run]
-    if step is not None:
-        message = f"the loss or a parameter was no finite number by step {step}"
-        return {"status": "diverged", "error": {"kind": "diverged", "message": message, "traceback": None}}
-    return {"status": "ok", "error": error and told(error, "trained, but not measured: ")}
-
-
-def told(error: Exception, prefix: str = "") -> dict[str, str]:
-    """What a document says of an error."""
-    message = prefix + (" ".join(str(error).split())[:500] or type(error).__name__)
-    trace = "".join(traceback.format_exception(error))
-    return {"kind": type(error).__name__, "message": message, "traceback": trace}
-
-
-def failure(suite: str, run: Run, error: Exception, device: torch.device) -> dict[str, Any]:
-    """The document of a run that could not be trained."""
-    out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return {
-        "schema": SCHEMA, "id": run.id, "suite": suite, "spec": run.spec,
-        "status": "out_of_memory" if out_of_memory else "failed",
-        "metrics": {}, "curves": {}, "cost": {}, "made": made(device, run.spec["train"]["precision"]),
-        "error": told(error),
-    }  # fmt: skip
 
 
 def effort(trained: Trained, setting: Setting, examples: Examples, budget: Budget) -> dict[str, float]:

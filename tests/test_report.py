@@ -135,9 +135,9 @@ def test_a_pack_is_paid_once_and_what_is_measured_again_on_top(tmp_path):
     failed = drawn.document(drawn.PINWHEEL, 0.1, 0, status="failed") | {"cost": {}}
     drawn.store(tmp_path / "r", [*documents, other, failed])
     text = page(tmp_path / "r", tmp_path / "out")
-    assert "| digits | vae | 6 | 0.5 | 0.2 | 8.0 | 1.8 | 19,200 | 3 |" in text
-    assert "| pinwheel | vae | 2 | 0.5 | 0.2 | 8.0 | 1.0 | 19,200 | 3 |" in text
-    assert "| all |  | 8 | 1.0 | 0.5 | 16.0 | 2.8 | 19,200 | 3 |" in text
+    assert "| digits | vae | 6 | 0.5 | 0.2 | 8.0 | 1.8 | – | 19,200 | 3 |" in text
+    assert "| pinwheel | vae | 2 | 0.5 | 0.2 | 8.0 | 1.0 | – | 19,200 | 3 |" in text
+    assert "| all |  | 8 | 1.0 | 0.5 | 16.0 | 2.8 | – | 19,200 | 3 |" in text
 
 
 def test_empty_states(tmp_path):

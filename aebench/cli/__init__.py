@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +18,7 @@ import typer
 from rich.text import Text
 
 from aebench import __version__
+from aebench.cli.bench import bench_command
 from aebench.cli.data import data_app
 from aebench.cli.printing import err, grid, out, show, show_estimate, show_places
 from aebench.errors import InputError
@@ -26,6 +28,7 @@ app = typer.Typer(
     help="Every kind of autoencoder, trained under one budget and compared with error bars.",
 )  # fmt: skip
 app.add_typer(data_app, name="data")
+app.command("bench")(bench_command)
 
 SuiteArgument = Annotated[str, typer.Argument(metavar="SUITE", help="a YAML file, or the name of a shipped suite")]
 Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="a folder of results, such as results/quickstart")]
@@ -96,13 +99,17 @@ def run(
     retrain: Annotated[bool, typer.Option("--retrain", help="train again what lacks a metric and its weights")] = False,
     report: Annotated[bool, typer.Option(help="draw the report")] = True,
     quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
+    engine: Annotated[str, typer.Option(help="auto, eager or graph: how steps are carried out on CUDA")] = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Train what is missing of a suite, measure it, print the table and draw the report."""
     from aebench import pipeline
+    from aebench.clock import Ledger
     from aebench.progress import Progress
+    from aebench.reporting.account import in_words
     from aebench.suite import read
 
+    ledger = Ledger(begin=time.perf_counter() - time.process_time())  # with what the program took to start
     wanted = read(suite, overrides=_pairs(overrides), seeds=seeds, smoke=smoke, allow_code=allow_code)
     todo = pipeline.plan(wanted, out_dir, retry_failed=retry_failed, retrain=retrain, allow_code=allow_code)
     if dry_run:
@@ -110,9 +117,11 @@ def run(
         return
     try:
         done = pipeline.execute(
-            todo, device=device, allow_code=allow_code, report=False, progress=Progress(err, quiet)
+            todo, device=device, allow_code=allow_code, report=False, progress=Progress(err, quiet), ledger=ledger,
+            engine=engine,
         )  # fmt: skip
-        show(done, as_json)
+        with ledger.stage("report"):
+            show(done, as_json)
         if report:
             with err.status("drawing the report") if not quiet else nullcontext():
                 done.report = pipeline.draw(done, allow_code)
@@ -125,6 +134,8 @@ def run(
         )  # fmt: skip
         raise typer.Exit(130) from None
     show_places(done, as_json)
+    if not quiet and (done.trained or done.measured):
+        err.print(in_words(ledger.read()), soft_wrap=True)
     if done.failed:
         raise typer.Exit(1)
 

@@ -50,7 +50,7 @@ class Metric:
     "examples": `fn(model, x, noise, options) -> {name: [batch]}`, averaged over the part, then `finish`ed;
     "samples": `fn(model, x, noise, options) -> ln w [chunk, batch]`, chunk by chunk until there are `options.samples`;
     `per_example` turns ln of each example's mean weight into values, averaged over the part, then `finish`ed;
-    "codes": `fn(codes, options) -> {name: float or [n]}`, `codes` {"h": [n, latent], "logvar": ...} of the whole part
+    "codes": `fn(codes, options) -> {name: [n] or 0-dim}`, `codes` {"h": [n, latent], "logvar": ...} of the whole part
     and the noise declared for it; what is `[n]` is averaged, then all are `finish`ed;
     "model": `fn(model, x, options) -> {name: float}`, one direct call on a batch (timings, counters).
 
@@ -77,6 +77,8 @@ class Metric:
     """`(moments of the training part, latent) -> {name: array}`, what `fn` gets beside its noise."""
     suits: Callable[[Collection[str], int], bool] = anywhere
     """`(what the variant offers, latent)` -> whether it can be measured, where its needs are met."""
+    stage: Literal["evaluate", "likelihood"] = "evaluate"
+    """What its time is counted as; "likelihood" is dear, as it integrates over the latent for each example."""
     version: int = 1
 
     def applies(self, offers: Collection[str], latent: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from annotated_types import Ge, Gt
 
@@ -88,7 +88,7 @@ def gini(size: Tensor) -> Tensor:
     return (size.sort(1).values * ranks).sum(1) / (d * total.where(total > 0, 1.0))
 
 
-def activity(codes: Mapping[str, Tensor], options: Nearness) -> dict[str, Any]:
+def activity(codes: Mapping[str, Tensor], options: Nearness) -> dict[str, Tensor]:
     """Of each example over units, and the units that are silent for all."""
     h = codes["h"]
     size = h.abs()
@@ -97,7 +97,7 @@ def activity(codes: Mapping[str, Tensor], options: Nearness) -> dict[str, Any]:
         "mean_activation": size.mean(1),
         "near_zero": (size < options.near).to(h.dtype).mean(1),
         "near_one": ((h - 1).abs() < options.near).to(h.dtype).mean(1),
-        "dead_units": float((size <= options.threshold).all(0).sum()),
+        "dead_units": (size <= options.threshold).all(0).sum(),
     }
 
 

@@ -49,15 +49,19 @@ SIZE = Metric(
 )
 
 
+ENOUGH, LEAST = 0.25, 4
+"""Seconds after which a call is not repeated, and the calls that are made even so (the first is a warm-up)."""
+
+
 class Timing(NamedTuple):
-    """`batch`: examples in a call that measures examples/s. `repeats`: calls; the median is reported."""
+    """`batch`: examples in a call that measures examples/s. `repeats`: calls, at most; the median is reported."""
 
     batch: Annotated[int, Ge(1)] = 500
     repeats: Annotated[int, Ge(1)] = 20
 
 
 def throughput(model: Model, x: Tensor, options: Timing) -> dict[str, float]:
-    """Medians over calls, after a warm-up of a quarter as many, synchronised on a GPU."""
+    """Medians over calls, after a warm-up, synchronised on a GPU."""
     batch = x.repeat(-(-options.batch // len(x)), *[1] * (x.ndim - 1))[: options.batch]
     one, h = x[:1], model.encode(batch)
     h_one = h[:1]
@@ -70,13 +74,16 @@ def throughput(model: Model, x: Tensor, options: Timing) -> dict[str, float]:
 
 
 def seconds(call: Callable[[], Any], x: Tensor, repeats: int) -> float:
-    """Median wall time of a call on the device of x."""
+    """Median wall time of a call on the device of x; the first fifth of the calls are a warm-up."""
     times: list[float] = []
-    for _ in range(-(-repeats // 4) + repeats):
-        begin = clock(x.device)
+    calls, begin = -(-repeats // 4) + repeats, clock(x.device)
+    end = begin
+    while len(times) < calls and (len(times) < LEAST or end - begin < ENOUGH):
+        start = clock(x.device)
         call()
-        times.append(clock(x.device) - begin)
-    return statistics.median(times[-repeats:])
+        end = clock(x.device)
+        times.append(end - start)
+    return statistics.median(times[-(-len(times) // 5) :])
 
 
 THROUGHPUT = Metric(

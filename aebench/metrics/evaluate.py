@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,48 +12,68 @@ import torch
 from torch import Tensor
 
 from aebench import losses
+from aebench.clock import Ledger
 from aebench.feed import Examples, blocks
 from aebench.metrics import Metric
 from aebench.metrics.moments import Moments
-from aebench.packing import Runs
-from aebench.variant import Model, Normal
+from aebench.metrics.once import Once
+from aebench.packing import Runs, load, unstack
+from aebench.variant import Model, Noise, Normal
 
 Chosen = Sequence[tuple[Metric, Any]]
 """Metrics, each with its options."""
 Entries = dict[str, dict[str, Any]]
 """`{value name: what a document says of it}`."""
+Codes = dict[str, Tensor]
+"""`{"h": [runs, n, latent]}`, and `"logvar"` of a random code."""
+Asked = tuple[Callable[[Model, Tensor, Mapping[str, Tensor]], Mapping[str, Tensor]], Callable[[int], Noise]]
+"""`fn(model, x, noise) -> {name: [batch, ...]}` of one run, and the noise it declares for so many examples."""
 
 
 @torch.no_grad()
-def evaluate(runs: Runs, chosen: Chosen, part: Examples, moments: Moments | None = None) -> list[Entries]:
-    """Measure every run on a part; `moments` are those of the training part.
+def evaluate(
+    runs: Runs,
+    chosen: Chosen,
+    part: Examples,
+    moments: Moments | None = None,
+    codes: Codes | None = None,
+    ledger: Ledger | None = None,
+) -> list[Entries]:
+    """Measure every run on a part; `moments` are those of the training part, `codes` those of this one, where known.
 
     A metric that needs what the variant does not offer, or moments that are not given, gives nothing; a value that is
-    no finite number is None.
+    no finite number is None. `ledger` hears what the time was spent on.
     """
-    offers = runs.offers
+    offers, ledger = runs.offers, ledger or Ledger()
     fits = [(metric, options) for metric, options in chosen if metric.applies(offers, runs.latent)]
-    codes = encode(runs, part) if any(metric.kind == "codes" for metric, _ in fits) else []
+    fits = [(metric, options) for metric, options in fits if metric.training is None or moments is not None]
+    found: dict[str, list[Entries]] = {}
+    for (stage, kind, n), group in grouped(fits).items():
+        given = part if n is None else head(part, n)
+        with ledger.stage(stage):
+            if kind == "examples":
+                found |= per_example(runs, group, given, moments)
+            elif kind == "samples":
+                found |= {metric.name: by_samples(runs, metric, options, given) for metric, options in group}
+            elif kind == "codes":
+                codes = codes or encode(runs, part)
+                found |= {metric.name: of_codes(runs, metric, options, codes, given) for metric, options in group}
+            else:
+                found |= {metric.name: directly(runs, metric, options, given) for metric, options in group}
     results: list[Entries] = [{} for _ in runs.seeds]
-    for metric, options in fits:
-        if metric.training is not None and moments is None:
-            continue
-        given = part if (n := getattr(options, "examples", None)) is None else head(part, n)
-        if metric.kind == "examples":
-            measured = per_example(runs, metric, options, given, moments)
-        elif metric.kind == "samples":
-            measured = by_samples(runs, metric, options, given)
-        elif metric.kind == "codes":
-            drawn = draws(runs, metric, options, given)
-            shown = [{name: value[: len(given.x)] for name, value in code.items()} for code in codes]
-            measured = [of_codes(metric, options, c | d) for c, d in zip(shown, drawn, strict=True)]
-        else:
-            sample = given.take(slice(0, 100), runs.dtype)
-            models = (runs.model(run) for run in range(len(runs.seeds)))
-            measured = [entries(metric, options, metric.fn(model, sample, options)) for model in models]
-        for result, values in zip(results, measured, strict=True):
+    for metric, _ in fits:
+        for result, values in zip(results, found[metric.name], strict=True):
             result.update(values)
     return results
+
+
+def grouped(chosen: Chosen) -> dict[tuple[str, str, int | None], list[tuple[Metric, Any]]]:
+    """Metrics by stage, kind, and how many examples they take: those of one group are measured together."""
+    groups: dict[tuple[str, str, int | None], list[tuple[Metric, Any]]] = {}
+    for metric, options in chosen:
+        key = (metric.stage, metric.kind, getattr(options, "examples", None))
+        groups.setdefault(key, []).append((metric, options))
+    return groups
 
 
 def head(part: Examples, n: int) -> Examples:
@@ -60,91 +81,127 @@ def head(part: Examples, n: int) -> Examples:
     return Examples(part.x[:n], part.binarize)
 
 
-class Sums:
-    """Σ and Σ² of named values over examples, for each run, in float64 on the CPU (some devices have none)."""
+def walk(runs: Runs, part: Examples, asked: Mapping[str, Asked]) -> dict[str, dict[str, Tensor]]:
+    """`{label: {name: [runs, n, ...]}}`: what each function says of every example, in one pass over a part.
 
-    def __init__(self) -> None:
-        self.n = 0
-        self.total: dict[str, Tensor] = {}
-        self.square: dict[str, Tensor] = {}
+    Noise is drawn from the streams of each function's label.
+    """
+    drawing = {label: noise for label, (_, noise) in asked.items() if noise(1)}
+    nothing = {"": lambda m: {}} if not drawing else {}
+    sources = [blocks(part, noise, label, runs.seeds, runs.dtype) for label, noise in (drawing | nothing).items()]
 
-    def add(self, values: Mapping[str, Tensor]) -> None:
-        """Values of a block of examples, each `[runs, batch]`."""
-        count = 0
-        for name, value in values.items():
-            exact, count = value.cpu().double(), value.shape[1]
-            self.total[name] = self.total.get(name, 0) + exact.sum(1)
-            self.square[name] = self.square.get(name, 0) + exact.square().sum(1)
-        self.n += count
+    def answers(model: Model, x: Tensor, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        once, found = Once(model, x), dict[str, Tensor]()
+        for label, (fn, declared) in asked.items():
+            own = {name: noise[f"{label}/{name}"] for name in declared(1)}
+            found |= {f"{label}/{name}": value for name, value in fn(once, x, own).items()}
+        return found
 
-    def of(self, run: int) -> tuple[dict[str, float], dict[str, float]]:
-        """Means over the examples of a run, and their standard errors."""
-        n = self.n
-        means = {name: float(value[run]) / n for name, value in self.total.items()}
-        return means, {name: standard_error(means[name], float(self.square[name][run]) / n, n) for name in means}
-
-    def entries(self, metric: Metric, options: Any, runs: int) -> list[Entries]:
-        """The finished means of each run, with the standard errors of those that are means themselves."""
-        found = [self.of(run) for run in range(runs)]
-        return [entries(metric, options, metric.finish(means, options), spread, self.n) for means, spread in found]
+    parts: list[dict[str, Tensor]] = []
+    for batches in zip(*sources, strict=True):
+        drawn = zip(drawing, batches, strict=False)
+        noise = {f"{label}/{name}": value for label, batch in drawn for name, value in batch.noise.items()}
+        parts.append(runs.each(answers, batches[0]._replace(noise=noise)))
+    whole: dict[str, dict[str, Tensor]] = {label: {} for label in asked}
+    for key in parts[0]:
+        label, _, name = key.partition("/")
+        whole[label][name] = torch.cat([values[key] for values in parts], 1)
+    return whole
 
 
-def per_example(runs: Runs, metric: Metric, options: Any, part: Examples, moments: Moments | None) -> list[Entries]:
-    """Mean and standard error over the examples of a part, by sums accumulated block by block."""
-    sums, event_shape = Sums(), tuple(part.x.shape[1:])
-    known: dict[str, Tensor] = {}
-    if metric.training is not None and moments is not None:
-        arrays = metric.training(moments, runs.latent).items()
-        known = {name: torch.tensor(array, dtype=runs.dtype, device=part.x.device) for name, array in arrays}
-    noise = lambda m: metric.noise(m, event_shape, runs.latent, options)  # noqa: E731
-    for batch in blocks(part, noise, metric.name, runs.seeds, runs.dtype):
-        sums.add(runs.each(lambda model, x, noise: metric.fn(model, x, {**noise, **known}, options), batch))
-    return sums.entries(metric, options, len(runs.seeds))
+def declared(runs: Runs, metric: Metric, options: Any, part: Examples) -> Callable[[int], Noise]:
+    """The noise that a metric declares, as a function of the number of examples."""
+    event_shape = tuple(part.x.shape[1:])
+    return lambda m: metric.noise(m, event_shape, runs.latent, options)
+
+
+def per_example(runs: Runs, chosen: Chosen, part: Examples, moments: Moments | None) -> dict[str, list[Entries]]:
+    """Means over the examples of a part, and their standard errors, of several metrics at once."""
+    asked: dict[str, Asked] = {}
+    for metric, options in chosen:
+        known: dict[str, Tensor] = {}
+        if metric.training is not None and moments is not None:
+            arrays = metric.training(moments, runs.latent).items()
+            known = {name: torch.tensor(array, dtype=runs.dtype, device=part.x.device) for name, array in arrays}
+        asked[metric.name] = partial(examined, metric, options, known), declared(runs, metric, options, part)
+    values = walk(runs, part, asked)
+    return {metric.name: finished(metric, options, values[metric.name], len(runs.seeds)) for metric, options in chosen}
+
+
+def examined(
+    metric: Metric, options: Any, known: Mapping[str, Tensor], model: Model, x: Tensor, noise: Mapping[str, Tensor]
+) -> Mapping[str, Tensor]:
+    """What a metric of kind "examples" says of a block, for one run."""
+    return metric.fn(model, x, {**noise, **known}, options)
 
 
 def by_samples(runs: Runs, metric: Metric, options: Any, part: Examples) -> list[Entries]:
     """Values of ln (1/K) Σ w over `options.samples` weights of each example; only their running sum is kept."""
-    event_shape, done = tuple(part.x.shape[1:]), 0
-    noise = lambda m: metric.noise(m, event_shape, runs.latent, options)  # noqa: E731
+    done, noise = 0, declared(runs, metric, options, part)
+    place = "cpu" if part.x.device.type == "mps" else part.x.device  # MPS has no float64
     weights = lambda model, x, noise: {"ln w": metric.fn(model, x, noise, options)}  # noqa: E731
-    total = torch.full((len(runs.seeds), len(part.x)), -math.inf, dtype=torch.float64)
+    total = torch.full((len(runs.seeds), len(part.x)), -math.inf, dtype=torch.float64, device=place)
     while done < options.samples:
         first, count = 0, 0
         for batch in blocks(part, noise, f"{metric.name}/{done}", runs.seeds, runs.dtype):
             # a last chunk is drawn whole and cut, so that fewer samples are the first of more
-            log_w = runs.each(weights, batch)["ln w"][:, : options.samples - done].cpu().double()
-            place = total[:, first : first + log_w.shape[2]]
-            place.copy_(torch.logaddexp(place, log_w.logsumexp(1)))
+            log_w = runs.each(weights, batch)["ln w"][:, : options.samples - done].to(place).double()
+            block = total[:, first : first + log_w.shape[2]]
+            block.copy_(torch.logaddexp(block, log_w.logsumexp(1)))
             first, count = first + log_w.shape[2], log_w.shape[1]
         done += count
-    sums = Sums()
     assert metric.per_example is not None
-    sums.add(metric.per_example(total - math.log(options.samples), math.prod(event_shape)))
-    return sums.entries(metric, options, len(runs.seeds))
+    values = metric.per_example(total - math.log(options.samples), math.prod(part.x.shape[1:]))
+    return finished(metric, options, values, len(runs.seeds))
 
 
-def draws(runs: Runs, metric: Metric, options: Any, part: Examples) -> list[dict[str, Tensor]]:
-    """The noise that a metric of codes declares, for the whole part, run by run: `{name: [n, ...]}`."""
-    event_shape = tuple(part.x.shape[1:])
-    if not metric.noise(1, event_shape, runs.latent, options):
-        return [{} for _ in runs.seeds]
-    noise = lambda m: metric.noise(m, event_shape, runs.latent, options)  # noqa: E731
-    whole = [(b.noise, b.noise_dim) for b in blocks(part, noise, metric.name, runs.seeds, runs.dtype)]
-    parts = lambda name, run: [d[name] if dim is None else d[name][run] for d, dim in whole]  # noqa: E731
-    return [{name: torch.cat(parts(name, run)) for name in whole[0][0]} for run in range(len(runs.seeds))]
+AT_ONCE = 8
+"""Runs whose codes are looked at together: what compares all their pairs is large."""
 
 
-def of_codes(metric: Metric, options: Any, codes: Mapping[str, Tensor]) -> Entries:
-    """Numbers of the codes of one run, and means of what is given for each example."""
-    found, sums = metric.fn(codes, options), Sums()
-    sums.add({name: value[None] for name, value in found.items() if isinstance(value, Tensor)})
-    means, spread = sums.of(0)
-    return entries(metric, options, metric.finish({**found, **means}, options), spread, sums.n)
+def of_codes(runs: Runs, metric: Metric, options: Any, codes: Codes, part: Examples) -> list[Entries]:
+    """Numbers of the codes of each run, and means of what is given for each example."""
+    shown = {name: value[:, : len(part.x)] for name, value in codes.items()}
+    fn = torch.vmap(lambda of_one: metric.fn(of_one, options), chunk_size=AT_ONCE)
+    values = fn(shown | draws(runs, metric, options, part))
+    return finished(metric, options, values, len(runs.seeds))
 
 
-def standard_error(mean: float, mean_square: float, n: int) -> float:
-    """Of a mean over n independent examples."""
-    return math.sqrt(max(mean_square - mean * mean, 0.0) / (n - 1)) if n > 1 else math.nan
+def draws(runs: Runs, metric: Metric, options: Any, part: Examples) -> dict[str, Tensor]:
+    """The noise that a metric of codes declares, for the whole part: `{name: [runs, n, ...]}`."""
+    noise = declared(runs, metric, options, part)
+    if not noise(1):
+        return {}
+    parts = list(blocks(part, noise, metric.name, runs.seeds, runs.dtype))
+    if parts[0].noise_dim is not None:
+        return {name: torch.cat([b.noise[name] for b in parts], 1) for name in parts[0].noise}
+    same = {name: torch.cat([b.noise[name] for b in parts]) for name in parts[0].noise}
+    return {name: value.expand(len(runs.seeds), *value.shape) for name, value in same.items()}
+
+
+def directly(runs: Runs, metric: Metric, options: Any, part: Examples) -> list[Entries]:
+    """What a metric finds by calling the net of each run."""
+    sample, results = part.take(slice(0, 100), runs.dtype), list[Entries]()
+    for run in range(len(runs.seeds)):
+        load(runs.net, unstack(runs.state, run))
+        model = runs.seen(runs.net, runs.hyper_of(run))
+        results.append(entries(metric, options, metric.fn(model, sample, options)))
+    return results
+
+
+def finished(metric: Metric, options: Any, values: Mapping[str, Tensor], runs: int) -> list[Entries]:
+    """The numbers of each run, from values `[runs]`, and `[runs, n]`, which are averaged over examples."""
+    means: dict[str, Tensor] = {}
+    spread: dict[str, Tensor] = {}
+    n = 0
+    for name, value in values.items():
+        means[name] = exact = value.cpu().double()  # on the CPU, as not every device has float64
+        if exact.ndim > 1:
+            n, means[name] = exact.shape[1], exact.mean(1)
+            squares = (exact - means[name][:, None]).square().sum(1)
+            spread[name] = (squares / (n * (n - 1))).sqrt() if n > 1 else torch.full_like(squares, math.nan)
+    of = lambda numbers, run: {name: float(value[run]) for name, value in numbers.items()}  # noqa: E731
+    return [entries(metric, options, metric.finish(of(means, run), options), of(spread, run), n) for run in range(runs)]
 
 
 def entries(
@@ -174,17 +231,16 @@ def finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def encode(runs: Runs, part: Examples) -> list[dict[str, Tensor]]:
-    """The codes of a whole part, run by run: `{"h": [n, latent]}`, and `"logvar"` of a random code."""
+@torch.no_grad()
+def encode(runs: Runs, part: Examples) -> Codes:
+    """The codes of a whole part."""
 
     def codes(model: Model, x: Tensor, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if "posterior" in runs.offers:
             return dict(zip(("h", "logvar"), model.posterior(x), strict=True))
         return {"h": model.encode(x)}
 
-    parts = [runs.each(codes, batch) for batch in blocks(part, lambda m: {}, "codes", runs.seeds, runs.dtype)]
-    whole = {name: torch.cat([p[name] for p in parts], 1) for name in parts[0]}
-    return [{name: value[run] for name, value in whole.items()} for run in range(len(runs.seeds))]
+    return walk(runs, part, {"codes": (codes, lambda m: {})})["codes"]
 
 
 SHOWN, SAMPLES = 10, 16
@@ -194,10 +250,13 @@ SCATTERED, SCATTERED_SAMPLES = 500, 250
 
 
 @torch.no_grad()
-def arrays(runs: Runs, part: Examples, labels: np.ndarray | None) -> list[dict[str, np.ndarray]]:
+def arrays(
+    runs: Runs, part: Examples, labels: np.ndarray | None, codes: Codes | None = None
+) -> list[dict[str, np.ndarray]]:
     """What figures need of each run: first examples and their reconstructions, codes, labels, prior samples.
 
-    And `kl_per_dimension [latent]`, nats, the mean over the part, where the code is random.
+    And `kl_per_dimension [latent]`, nats, the mean over the part, where the code is random. `codes`: those of the
+    part, where they are known.
     """
     plane, offers = part.x.shape[1:] == (2,), runs.offers
     shown, samples = (SCATTERED, SCATTERED_SAMPLES) if plane else (SHOWN, SAMPLES)
@@ -208,20 +267,17 @@ def arrays(runs: Runs, part: Examples, labels: np.ndarray | None) -> list[dict[s
         return out | {"samples": model.sample(noise["prior"])} if "prior" in offers else out
 
     prior = lambda m: {"prior": Normal((samples, runs.latent))}  # noqa: E731
-    parts = [runs.each(drawn, batch) for batch in blocks(head(part, shown), prior, "figures", runs.seeds, runs.dtype)]
-    images = {name: torch.cat([p[name] for p in parts], 1) for name in parts[0]}
-    results: list[dict[str, np.ndarray]] = []
-    for run, code in enumerate(encode(runs, part if "posterior" in offers else head(part, SCATTERED))):
-        kept = {name: value[run] for name, value in images.items()} | {"codes": code["h"][:SCATTERED]}
-        if "samples" in kept:
-            kept["samples"] = kept["samples"][:samples]
-        if "logvar" in code:
-            kept["codes_sd"] = (0.5 * code["logvar"][:SCATTERED]).exp()
-            kept["kl_per_dimension"] = kl_per_dimension(code["h"], code["logvar"])
-        results.append({name: value.float().cpu().numpy() for name, value in kept.items()})
-        if labels is not None:
-            results[-1]["labels"] = labels[:SCATTERED]
-    return results
+    kept = walk(runs, head(part, shown), {"figures": (drawn, prior)})["figures"]
+    if "samples" in kept:
+        kept["samples"] = kept["samples"][:, :samples]
+    codes = codes or encode(runs, part if "posterior" in offers else head(part, SCATTERED))
+    kept["codes"] = codes["h"][:, :SCATTERED]
+    if "logvar" in codes:
+        kept["codes_sd"] = (0.5 * codes["logvar"][:, :SCATTERED]).exp()
+        kept["kl_per_dimension"] = torch.vmap(kl_per_dimension)(codes["h"], codes["logvar"])
+    whole = {name: value.float().cpu().numpy() for name, value in kept.items()}
+    told = {} if labels is None else {"labels": labels[:SCATTERED]}
+    return [{name: value[run] for name, value in whole.items()} | told for run in range(len(runs.seeds))]
 
 
 def kl_per_dimension(mu: Tensor, logvar: Tensor) -> Tensor:

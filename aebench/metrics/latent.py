@@ -51,9 +51,9 @@ class Threshold(NamedTuple):
     variance: Annotated[float, Gt(0)] = 0.01
 
 
-def active_units(codes: Mapping[str, Tensor], options: Threshold) -> dict[str, float]:
+def active_units(codes: Mapping[str, Tensor], options: Threshold) -> dict[str, Tensor]:
     """Units whose mean varies with x: Burda et al. (2016), section 5.2."""
-    return {"active_units": float((codes["h"].var(0, correction=0) > options.variance).sum())}
+    return {"active_units": (codes["h"].var(0, correction=0) > options.variance).sum()}
 
 
 ACTIVE_UNITS = Metric(

@@ -95,6 +95,7 @@ NLL = Metric(
     options=Samples,
     noise=chunk_noise,
     per_example=negative,
+    stage="likelihood",
 )
 
 
@@ -186,4 +187,5 @@ MARGINAL = Metric(
     noise=latent_noise,
     finish=resolved,
     suits=exact_or_flat,
+    stage="likelihood",
 )

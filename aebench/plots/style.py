@@ -50,6 +50,8 @@ RC: dict[Any, Any] = {
     "lines.markersize": 4.5,
     "svg.fonttype": "path",
     "svg.hashsalt": "aebench",
+    "figure.autolayout": False,
+    "figure.constrained_layout.use": False,
     "text.parse_math": False,  # names are the users' own and may hold a dollar sign
 }
 
@@ -149,7 +151,9 @@ def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
     """
     svg, png = folder / f"{name}.svg", folder / f"{name}.png"
     with mpl.rc_context(RC):
+        if (layout := figure.get_layout_engine()) is not None:
+            layout.execute(figure)
+            figure.set_layout_engine(None)  # else each file would draw the figure once more, to look for the layout
         atomic.replace(png, lambda file: figure.savefig(file, format="png", metadata={"Software": None}))
-        figure.set_layout_engine("none")  # the layout is found; the second file need not look for it again
         atomic.replace(svg, lambda file: figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None}))
     return svg, png

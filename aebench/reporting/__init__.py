@@ -7,7 +7,7 @@ same files, and torch is not needed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,11 +33,18 @@ SHARED = ("train_seconds", "train_examples_per_s", "peak_bytes")
 """What runs have in common that trained together: a spread over them would mean nothing. The cost table has it."""
 
 
-def report(results: str | os.PathLike[str], out: str | os.PathLike[str], *, allow_code: bool = False) -> Path:
+def report(
+    results: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    allow_code: bool = False,
+    drawn: Callable[[], None] = lambda: None,
+) -> Path:
     """Write `out/report.md`, `out/figures/` and `out/tables/` about one folder of results; the page's path.
 
-    `allow_code` lets a suite's own figures run. Raises InputError where there are no results, and for a figure that
-    is not known.
+    `allow_code` lets a suite's own figures run. `drawn` is called when the figures are there, before the account of
+    the time is read from the results: what they took can still be entered. Raises InputError where there are no
+    results, and for a figure that is not known.
     """
     store, folder = Store(results), Path(out)
     manifest = store.manifest()
@@ -55,7 +62,8 @@ def report(results: str | os.PathLike[str], out: str | os.PathLike[str], *, allo
         parts += [account.made(documents, frame), *_results(frame, folder, files)]
         parts += _figures(figures, frame, held, store.arrays, folder, files)
         parts += [account.failures(documents, frame), account.problems(store.problems + frame.attrs["problems"])]
-        parts.append(account.cost(documents, frame))
+        drawn()
+        parts.append(account.cost(documents, frame, (store.manifest() or {}).get("commands", [])))
     parts.append(account.again(manifest, documents))
     return _publish(folder, "\n".join(part for part in parts if part), files)
 

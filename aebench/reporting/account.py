@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 
     from aebench.store.documents import Document
 
-STAGES = ("data", "compile", "train", "evaluate")
-"""What the seconds of a run are spent on."""
+STAGES = ("data", "compile", "train", "evaluate", "likelihood")
+"""What the seconds of a pack are spent on."""
+ALL_STAGES = ("set-up", *STAGES, "write", "report", "other")
+"""And those of a command: imports and checks before; results, figures and pages after."""
+ASKED_FOR = ("train", "likelihood")
+"""What a suite is run for; the rest is to stay small beside it."""
 
 
 def head(manifest: Mapping[str, Any], documents: Sequence[Document]) -> str:
@@ -68,8 +72,8 @@ def problems(lines: Sequence[str]) -> str:
     return "".join(["## Problems\n\n", *(f"- {escape(line)}\n" for line in lines)]) if lines else ""
 
 
-def cost(documents: Sequence[Document], frame: DataFrame) -> str:
-    """Where the time went: seconds of each variant on each data set; runs that trained together are counted once."""
+def cost(documents: Sequence[Document], frame: DataFrame, commands: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Where the time went: that of the commands by stage, and seconds of each variant on each data set."""
     groups: dict[tuple[str, str], list[Document]] = {}
     for document, data in zip(documents, frame["data"], strict=True):
         groups.setdefault((data, document["spec"]["variant"]), []).append(document)
@@ -78,7 +82,39 @@ def cost(documents: Sequence[Document], frame: DataFrame) -> str:
         rows.append(["all", "", *_spent(documents)])
     columns = ["data", "variant", "runs", *(f"{stage} [s]" for stage in STAGES), "examples/s", "peak memory [MiB]"]
     note = "Runs that trained together share their time, which is counted once; examples/s are those of training."
-    return f"## Cost\n\n{table(columns, rows, numbers=len(columns) - 2)}\n{note}\n"
+    went = _went(commands)
+    return f"## Cost\n\n{went}{table(columns, rows, numbers=len(columns) - 2)}\n{note}\n"
+
+
+def total(commands: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Seconds of some commands by stage, in the order in which they come."""
+    seconds: dict[str, float] = {}
+    for command in commands:
+        for stage, spent in command["seconds"].items():
+            seconds[stage] = seconds.get(stage, 0.0) + spent
+    return {stage: seconds.pop(stage, 0.0) for stage in ALL_STAGES} | seconds
+
+
+def in_words(seconds: Mapping[str, float]) -> str:
+    """Where the time went, in one line: stages of a percent or more, the longest first."""
+    whole = sum(seconds.values())
+    shares = sorted(((spent / whole, stage) for stage, spent in seconds.items() if whole), reverse=True)
+    return f"{whole:.1f} s: {', '.join(f'{stage} {share:.0%}' for share, stage in shares if share >= 0.01)}"
+
+
+def _went(commands: Sequence[Mapping[str, Any]]) -> str:
+    """The whole time of all commands that trained or measured these results, by stage; nothing where not known."""
+    seconds = total(commands)
+    if not (whole := sum(seconds.values())):
+        return ""
+    rows = [
+        ["seconds", *(f"{spent:.1f}" for spent in seconds.values()), f"{whole:.1f}"],
+        ["share", *(f"{spent / whole:.1%}" for spent in seconds.values()), "100.0%"],
+    ]
+    rest = 1 - sum(seconds[stage] for stage in ASKED_FOR) / whole
+    several = "one command" if len(commands) == 1 else f"{len(commands)} commands"
+    said = f"Where the time of {several} went; all but training and likelihood is {rest:.1%} of it:\n\n"
+    return f"{said}{table(['', *seconds, 'all'], rows, numbers=len(seconds) + 1)}\n"
 
 
 def again(manifest: Mapping[str, Any], documents: Sequence[Document]) -> str:
@@ -135,17 +171,20 @@ def _spent(documents: Sequence[Document]) -> list[str]:
         if costs := document.get("cost"):
             packs.setdefault((costs.get("pack") or {}).get("id", document["id"]), []).append(costs)
     # what is measured again later has a time of its own, so that a pack may hold several
-    seconds = {
-        stage: sum(sum({costs.get(f"{stage}_seconds") or 0.0 for costs in pack}) for pack in packs.values())
-        for stage in STAGES
-    }
+    seconds = {stage: _seconds(packs.values(), f"{stage}_seconds") for stage in STAGES}
     first = [pack[0] for pack in packs.values()]
     examples = sum((costs.get("examples") or 0) * (costs.get("pack") or {}).get("runs", 1) for costs in first)
     peak = max((costs.get("peak_bytes") or 0 for costs in first), default=0)
     rate = f"{examples / seconds['train']:,.0f}" if seconds["train"] else "–"
     return [
         str(len(documents)),
-        *(f"{seconds[stage]:.1f}" for stage in STAGES),
+        *("–" if (spent := seconds[stage]) is None else f"{spent:.1f}" for stage in STAGES),
         rate,
         f"{peak / 2**20:,.0f}" if peak else "–",
     ]
+
+
+def _seconds(packs: Iterable[Sequence[Mapping[str, Any]]], name: str) -> float | None:
+    """The sum over packs; None where no document tells it, as one of an older version may not."""
+    told = [{costs[name] for costs in pack if costs.get(name) is not None} for pack in packs]
+    return sum(map(sum, told)) if any(told) else None

@@ -1,0 +1,209 @@
+"""What a training step cannot do without, and how fast this machine could do it.
+
+The roofline of Williams, Waterman and Patterson (2009), Roofline: an insightful visual performance model: a step that
+moves so many bytes and does so many FLOPs takes at least the longer of bytes / bandwidth and FLOPs / rate. Both rates
+are measured here, on the machine at hand, not taken from a data sheet.
+
+The bandwidth is that of main memory. What a small net and its optimiser hold may stay in a cache, which is faster, so
+that a step can be quicker than its memory floor: a share of the roofline above 1 says just that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from aebench.clock import clock
+from aebench.device import arithmetic
+from aebench.errors import unknown
+from aebench.feed import Batch, Examples
+from aebench.packing import Runs
+from aebench.train import DTYPES, PRODUCTS, Budget, Hyper, Setting
+from aebench.work import first_batch, step_flops
+
+STATES = {"adam": 2, "adamw": 2, "sgd": 0, "rmsprop": 1, "adagrad": 1}
+"""Numbers that an optimiser keeps for each parameter; momentum of SGD and RMSprop is one more."""
+COPY_BYTES = 256 * 2**20
+"""Bytes of the tensor that is copied: well above the last cache of any processor."""
+SIDES = {"cpu": 2048, "mps": 4096, "cuda": 8192}
+"""Rows of the square matrices whose product is timed."""
+REPEATS = 5
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a device reached: bytes/s of a large copy, read and written counted, and FLOP/s of a matrix product."""
+
+    bandwidth: float
+    rate: float
+    threads: int
+    precision: str
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What one step of one run must do. `held`: bytes that must be in memory at once, without the data set."""
+
+    parameters: int
+    parameter_bytes: int
+    activation_bytes: int
+    input_bytes: int
+    flops: float
+    held: int
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that must move, read and written."""
+        return self.parameter_bytes + self.activation_bytes + self.input_bytes
+
+    def seconds(self, machine: Machine) -> float:
+        """The least time of the step on this machine."""
+        return max(self.bytes / machine.bandwidth, self.flops / machine.rate)
+
+    def bound(self, machine: Machine) -> Literal["memory", "compute"]:
+        """What that least time is spent on."""
+        return "memory" if self.bytes / machine.bandwidth >= self.flops / machine.rate else "compute"
+
+
+def states(optimizer: str, momentum: float = 0.0) -> int:
+    """Numbers kept for each parameter by an optimiser of this name: InputError where there is none."""
+    if optimizer not in STATES:
+        raise unknown("optimizer", optimizer, STATES)
+    return STATES[optimizer] + (optimizer in ("sgd", "rmsprop") and momentum > 0)
+
+
+def passes(kept: int) -> int:
+    """How often each parameter's word moves in a step, `kept` numbers a parameter: 10 with Adam.
+
+    Its weight is read forward and backward, its gradient written; then the update reads weight, gradient and state,
+    and writes weight and state.
+    """
+    return 3 + (2 + kept) + (1 + kept)
+
+
+def floor(runs: Runs, setting: Setting, examples: Examples, budget: Budget) -> Floor:
+    """The floor of one step of one run of these, `setting` and `budget` being what they were trained with.
+
+    Counted: each parameter's `passes`; the result of each matrix product and convolution of the loss, written once
+    forward and read once backward (what is done element by element could be fused into them); examples, as they are
+    stored, and noise read once. Gradients of activations and the drawing of noise are left out: it is a floor. FLOPs
+    are those of `work.step_flops`.
+    """
+    batch = first_batch(runs.variant, runs.sizes, setting, examples, budget.batch, runs.dtype)
+    word = DTYPES[budget.precision].itemsize
+    parameters = sum(p.numel() for p in runs.net.parameters())
+    kept = states(budget.optimizer, float(dict(setting.descent.options).get("momentum", 0.0)))
+    results = activations(runs, setting, batch) * PRODUCTS.get(budget.precision, DTYPES[budget.precision]).itemsize
+    noise = sum(draw.numel() for draw in batch.noise.values()) * word
+    inputs = batch.x.numel() * examples.x.element_size() + noise
+    return Floor(
+        parameters=parameters,
+        parameter_bytes=passes(kept) * parameters * word,
+        activation_bytes=2 * results,
+        input_bytes=inputs,
+        flops=step_flops(runs, setting, examples, budget),
+        held=(2 + kept) * parameters * word + results + inputs,
+    )
+
+
+def activations(runs: Runs, setting: Setting, batch: Batch) -> int:
+    """Numbers that the matrix products and convolutions of a run's losses give, by a call of each on a batch."""
+    hp = Hyper(runs.variant, [setting], False, batch.x.device, runs.dtype).at(0.0)
+    with Results() as results:
+        for loss in runs.variant.losses.values():
+            loss(runs.net, batch.x, batch.noise, hp)
+    return results.numbers
+
+
+class Results(TorchDispatchMode):
+    """Counts the numbers that come out of matrix products and convolutions: what torch's FLOP counter knows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if func.overloadpacket in flop_registry:
+            first = found[0] if isinstance(found, tuple | list) else found
+            self.numbers += first.numel()
+        return found
+
+
+def machine(device: torch.device, precision: str = "fp32") -> Machine:
+    """What this device reaches, with the threads that torch has now: the best of some tries of each.
+
+    The copy is of 256 MiB, or an eighth of the free memory; matrices are square, in the type that training multiplies
+    in at this precision.
+    """
+    free = free_memory(device)
+    size = COPY_BYTES if free is None else min(COPY_BYTES, free // 8)
+    dtype = PRODUCTS.get(precision, DTYPES[precision])
+    return Machine(bandwidth(device, size), rate(device, dtype, precision), torch.get_num_threads(), precision)
+
+
+def bandwidth(device: torch.device, size: int) -> float:
+    """Bytes/s of copying a tensor of `size` bytes, read and written counted."""
+    source = torch.ones(max(size // 4, 1), device=device)
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / best(lambda: target.copy_(source), device)
+
+
+def rate(device: torch.device, dtype: torch.dtype, precision: str) -> float:
+    """FLOP/s, 2 a multiply-add, of the product of two large square matrices."""
+    side = SIDES[device.type]
+    a = torch.linspace(-1, 1, side * side, device=device).view(side, side).to(dtype)
+    result = torch.empty_like(a)
+    with arithmetic(device, precision):
+        return 2 * side**3 / best(lambda: torch.mm(a, a, out=result), device)
+
+
+def best(call: Callable[[], Tensor], device: torch.device) -> float:
+    """The shortest of some calls, after one that does not count: seconds."""
+    times: list[float] = []
+    for _ in range(1 + REPEATS):
+        begin = clock(device)
+        call()
+        times.append(clock(device) - begin)
+    return min(times[1:])
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that a process may still take on a device; None where the system does not say."""
+    if device.type == "cuda":
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + held
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    found = [free for free in (_system_memory(), _group_memory()) if free is not None]
+    return min(found, default=None)
+
+
+def _system_memory() -> int | None:
+    """What Linux calls available, or the free pages of another system."""
+    info = Path("/proc/meminfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    names = getattr(os, "sysconf_names", {})
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if "SC_AVPHYS_PAGES" in names else None
+
+
+def _group_memory() -> int | None:
+    """What is left of the limit of the process's control group, that of a container; cached files give way."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit, used, said = ((folder / f"memory.{name}").read_text().strip() for name in ("max", "current", "stat"))
+        cached = int(dict(line.split() for line in said.splitlines()).get("inactive_file", 0))
+        return None if limit == "max" else max(int(limit) - int(used) + cached, 0)
+    except (OSError, ValueError):
+        return None
