@@ -7,7 +7,8 @@ those of the steps one after another, bit for bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
 import torch
@@ -54,20 +55,30 @@ def refill(buffer: Tensor, new: Tensor, device: torch.device) -> Tensor:
 class Engine:
     """Carries out chunks of `steps(count)`, of which `whole` make a full one; the last may be shorter.
 
-    The first full chunk goes step by step, as kernels and optimisers set themselves up in it. "auto" times the second
-    one too, then a replay of the graph, and stays with the faster; "graph" records at once; "eager" never.
+    The first full chunk goes step by step, as kernels and optimisers set themselves up in it. On CUDA "auto" times the
+    second one too, then a replay of the graph, and stays with the faster; "graph" records at once; "eager" never.
+    On a CPU each number of `threads` is timed in turn, as by `Threads`.
     """
 
     def __init__(
-        self, steps: Callable[[int], Terms], whole: int, device: torch.device, chosen: Mode, *, recordable: bool = True
+        self,
+        steps: Callable[[int], Terms],
+        whole: int,
+        device: torch.device,
+        chosen: Mode,
+        *,
+        recordable: bool = True,
+        threads: Sequence[int] = (),
     ) -> None:
-        self.capture = capture_on(device) if recordable and mode(chosen) != "eager" else None
+        self.capture = capture_on(device) if mode(chosen) != "eager" and recordable else None
         if chosen == "graph" and self.capture is None:
             raise InputError(
                 "engine 'graph': needs CUDA, and adam, adamw or rmsprop without a schedule of the weight decay; "
                 "choose auto or eager"
             )
-        self.steps, self.whole, self.device, self.mode = steps, whole, device, chosen
+        self.whole, self.device, self.mode = whole, device, chosen
+        self.threads = Threads(threads, device)
+        self.steps = lambda count: self.threads.run(lambda: steps(count), count == whole)
         self.replay: Callable[[], None] | None = None
         self.terms: Terms = {}
         self.chunks = self.replays = 0
@@ -98,7 +109,7 @@ class Engine:
     @property
     def choice(self) -> dict[str, Any]:
         """What a document says: the engine of most chunks, and the seconds of a chunk that decided."""
-        return {"engine": "eager" if self.replay is None else "graph", **self.seconds}
+        return {"engine": "eager" if self.replay is None else "graph", **self.seconds, **self.threads.choice}
 
     def _replayed(self, replay: Callable[[], None]) -> Terms:
         replay()
@@ -109,3 +120,54 @@ class Engine:
         terms = call()
         self.seconds[name] = clock(self.device) - begin
         return terms
+
+
+class Threads:
+    """Stays with the number of threads whose chunks take the shortest, and asks again: a machine may become busy.
+
+    Two threads on two free cores halve a step; where another process has one of the cores, they wait for each other
+    and cost more than one. Each number is timed by one chunk, after a first that is not timed; again after so many
+    chunks (`AGAIN`), or when a chunk takes half as long again as the one that decided.
+    """
+
+    AGAIN, SLOWER = 128, 1.5
+
+    def __init__(self, numbers: Sequence[int], device: torch.device) -> None:
+        self.numbers, self.device = list(dict.fromkeys(numbers)), device
+        self.best = self.numbers[0] if self.numbers else None
+        self.seconds: dict[int, float] = {}
+        self.since = -1
+        """Chunks since the last choice; negative: the one to come is a warm-up."""
+        self.spent: Counter[int] = Counter()
+
+    def run(self, call: Callable[[], Terms], full: bool) -> Terms:
+        """A chunk with the number of threads whose turn it is; only full ones are compared."""
+        if self.best is None:
+            return call()
+        asking = full and self.since >= 0 and len(self.numbers) > 1
+        number = next((n for n in self.numbers if n not in self.seconds), self.best) if asking else self.best
+        before = torch.get_num_threads()
+        torch.set_num_threads(number)
+        begin = clock(self.device)
+        try:
+            terms = call()
+        finally:
+            torch.set_num_threads(before)
+        took = clock(self.device) - begin
+        self.spent[number] += 1
+        self.since += full
+        if asking:
+            self._judge(number, took)
+        return terms
+
+    @property
+    def choice(self) -> dict[str, Any]:
+        """The number of threads of most chunks."""
+        return {"threads": self.spent.most_common(1)[0][0]} if self.spent else {}
+
+    def _judge(self, number: int, took: float) -> None:
+        if number not in self.seconds:
+            self.seconds[number] = took
+            self.best, self.since = min(self.seconds, key=self.seconds.__getitem__), 0
+        elif self.since >= self.AGAIN or took > self.SLOWER * self.seconds[number]:
+            self.seconds.clear()

@@ -1,17 +1,23 @@
-"""What the loop consumes: batches and noise, chunk by chunk, each drawn once for every distinct seed."""
+"""What the loop consumes, chunk by chunk: batches and noise, each drawn once for every distinct seed, and scheduled
+hyperparameters.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from aebench import streams
 from aebench.engine import refill
-from aebench.variant import Noise, Uniform
+from aebench.schedule import Schedule, at
+from aebench.variant import Noise, Uniform, Variant
+
+if TYPE_CHECKING:
+    from aebench.train import Setting
 
 BINARIZE = "data/binarize"
 """The noise that dynamic binarisation adds to a variant's own."""
@@ -90,6 +96,50 @@ class Feed:
             return _batch(x, {name: draws[0, i] for name, draws in self.noise.items()}, None, None)
         x = self.examples.take(self.order[:, i], self.dtype)[self.which]
         return _batch(x, {name: draws[:, i][self.which] for name, draws in self.noise.items()}, 0, 0)
+
+
+class Hyper:
+    """The hyperparameters of a pack at each moment of training: the variant's NamedTuple of `[runs]` tensors."""
+
+    def __init__(
+        self, variant: Variant, settings: Sequence[Setting], stacked: bool, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.type, self.stacked, self.like = variant.hyper, stacked, torch.empty(0, device=device, dtype=dtype)
+        self.rows: list[Any] = [variant.hyper(**setting.hyper) for setting in settings]
+        self.scheduled = any(isinstance(value, Schedule) for row in self.rows for value in row)
+        self.constant = self._resolve(0.0)
+        self.table: list[Tensor] = []
+
+    def fill(self, fractions: Sequence[float]) -> None:
+        """Resolve the schedules for the next steps, each by the fraction of training done before it."""
+        if self.scheduled:
+            columns = zip(*(self._stacked(fraction) for fraction in fractions), strict=True)
+            new = [torch.stack(column) for column in columns]
+            old = self.table or [torch.empty(0)] * len(new)
+            self.table = [refill(a, b, b.device) for a, b in zip(old, new, strict=True)]
+
+    def step(self, i: int) -> Any:
+        """Their values at the i-th of the steps for which `fill` was called; 0-dim for a pack of one."""
+        if not self.scheduled:
+            return self.constant
+        return self.type(*(column[i] if self.stacked else column[i, 0] for column in self.table))
+
+    def at(self, fraction: float) -> Any:
+        """Their values at a fraction of training; 0-dim for a pack of one."""
+        return self._resolve(fraction) if self.scheduled else self.constant
+
+    @property
+    def final(self) -> Any:
+        """Their values at the end, `[runs]` each."""
+        return self._stacked(1.0)
+
+    def _stacked(self, fraction: float) -> Any:
+        columns = ([at(value, fraction) for value in column] for column in zip(*self.rows, strict=True))
+        return self.type(*(self.like.new_tensor(column) for column in columns))
+
+    def _resolve(self, fraction: float) -> Any:
+        stacked = self._stacked(fraction)
+        return stacked if self.stacked else self.type(*(value[0] for value in stacked))
 
 
 def distinct(seeds: Sequence[int], device: torch.device) -> tuple[list[int], Tensor | None]:

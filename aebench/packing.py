@@ -177,6 +177,7 @@ def trace(
         graph.round_products(recorded.graph, products)
     if batch.x.device.type == "cpu":
         graph.channels_last(recorded.graph)
+        graph.onednn(recorded.graph)
     recorded.recompile()
     return recorded
 

@@ -14,11 +14,11 @@ from torch import Tensor
 from aebench import packing, streams
 from aebench.clock import clock
 from aebench.device import arithmetic, free_bytes
-from aebench.engine import Engine, Mode, Terms, refill
-from aebench.feed import Batch, Examples, Feed, blocks
+from aebench.engine import Engine, Mode, Terms
+from aebench.feed import Batch, Examples, Feed, Hyper, blocks
 from aebench.optim import Descent
 from aebench.packing import Pack, Runs, State
-from aebench.schedule import Number, Schedule, at
+from aebench.schedule import Number
 from aebench.variant import Network, Variant
 
 Precision = Literal["fp32", "tf32", "bf16", "fp64"]
@@ -111,7 +111,8 @@ def train(
         raise ValueError("keep='best_validation' needs the validation part")
     best = Best(pack.state, len(seeds), device) if budget.keep == "best_validation" else None
     ready = clock(device)
-    loop = Engine(partial(steps, pack, feed, hyper), streams.CHUNK, device, engine, recordable=pack.recordable)
+    chunked, able = partial(steps, pack, feed, hyper), pack.recordable
+    loop = Engine(chunked, streams.CHUNK, device, engine, recordable=able, threads=threads(pack))
     chunks = -(-budget.steps // streams.CHUNK)
     stride = -(-chunks // POINTS)
     curve = Curve()
@@ -139,6 +140,18 @@ def train(
     )
 
 
+def threads(pack: Pack) -> tuple[int, ...]:
+    """Numbers of threads to choose from on a CPU: all that torch may take or one, where they give the same bits.
+
+    A lone convolution adds up its weights' gradient in the order of its threads: it has all of them.
+    """
+    most = torch.get_num_threads()
+    if next(iter(pack.leaves.values())).device.type != "cpu":
+        return ()
+    lone = not pack.stacked and any(leaf.ndim > 2 for leaf in pack.leaves.values())
+    return (most,) if lone else (most, 1)
+
+
 def steps(pack: Pack, feed: Feed, hyper: Hyper, count: int) -> Terms:
     """So many steps of the chunk for which they are filled."""
     logged = [pack.step(feed.step(i), hyper.step(i), i) for i in range(count)]
@@ -154,50 +167,6 @@ def prepare(pack: Pack, feed: Feed, hyper: Hyper, products: torch.dtype | None) 
     free, needed, runs = free_bytes(batch.x.device), pack.bytes + feed.bytes, len(hyper.rows)
     if runs > 1 and free is not None and needed > ROOM * free:
         raise TooLarge(runs, needed, int(ROOM * free))
-
-
-class Hyper:
-    """The hyperparameters of a pack at each moment of training: the variant's NamedTuple of `[runs]` tensors."""
-
-    def __init__(
-        self, variant: Variant, settings: Sequence[Setting], stacked: bool, device: torch.device, dtype: torch.dtype
-    ) -> None:
-        self.type, self.stacked, self.like = variant.hyper, stacked, torch.empty(0, device=device, dtype=dtype)
-        self.rows: list[Any] = [variant.hyper(**setting.hyper) for setting in settings]
-        self.scheduled = any(isinstance(value, Schedule) for row in self.rows for value in row)
-        self.constant = self._resolve(0.0)
-        self.table: list[Tensor] = []
-
-    def fill(self, fractions: Sequence[float]) -> None:
-        """Resolve the schedules for the next steps, each by the fraction of training done before it."""
-        if self.scheduled:
-            columns = zip(*(self._stacked(fraction) for fraction in fractions), strict=True)
-            new = [torch.stack(column) for column in columns]
-            old = self.table or [torch.empty(0)] * len(new)
-            self.table = [refill(a, b, b.device) for a, b in zip(old, new, strict=True)]
-
-    def step(self, i: int) -> Any:
-        """Their values at the i-th of the steps for which `fill` was called; 0-dim for a pack of one."""
-        if not self.scheduled:
-            return self.constant
-        return self.type(*(column[i] if self.stacked else column[i, 0] for column in self.table))
-
-    def at(self, fraction: float) -> Any:
-        """Their values at a fraction of training; 0-dim for a pack of one."""
-        return self._resolve(fraction) if self.scheduled else self.constant
-
-    @property
-    def final(self) -> Any:
-        """Their values at the end, `[runs]` each."""
-        return self._stacked(1.0)
-
-    def _stacked(self, fraction: float) -> Any:
-        columns = ([at(value, fraction) for value in column] for column in zip(*self.rows, strict=True))
-        return self.type(*(self.like.new_tensor(column) for column in columns))
-
-    def _resolve(self, fraction: float) -> Any:
-        stacked = self._stacked(fraction)
-        return stacked if self.stacked else self.type(*(value[0] for value in stacked))
 
 
 class Curve:

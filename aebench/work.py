@@ -14,8 +14,8 @@ from torch import Tensor
 from aebench import data, packing
 from aebench.clock import Ledger, clock
 from aebench.data import Dataset, Part
-from aebench.device import PeakMemory, made
-from aebench.engine import mode
+from aebench.device import PeakMemory, cores, made
+from aebench.engine import Mode, mode
 from aebench.errors import InputError
 from aebench.feed import Batch, Examples, Feed
 from aebench.metrics.cost import flops
@@ -51,12 +51,12 @@ class Worker:
         ledger: Ledger | None = None,
         engine: str = "auto",
     ) -> None:
-        self.engine = mode(engine)
+        self.engine: Mode = mode(engine)
         self.suite, self.device, self.chosen = suite, device, chosen
         self.keep_weights, self.allow_code = keep_weights, allow_code
         self.ledger = ledger or Ledger()
         self.ledger.now = partial(clock, device)
-        self.threads = torch.get_num_threads()
+        self.threads = min(torch.get_num_threads(), cores())
         self.datasets: dict[str, Dataset] = {}
         self.loading: dict[str, float] = {}
         self.resident: dict[int, Tensor] = {}
@@ -118,7 +118,7 @@ class Worker:
             return False  # what cannot be built fails when it is trained, alone and on record
 
     def set_threads(self, spec: Mapping[str, Any]) -> None:
-        """One thread for small nets: two would wait for each other longer than they run, above all on a busy CPU."""
+        """To measure with: one thread for small nets, as two would wait for each other longer than they run."""
         if self.device.type == "cpu":
             torch.set_num_threads(1 if self.small(spec) else self.threads)
 
@@ -155,16 +155,18 @@ class Worker:
         dataset, (variant, network, sizes) = self.dataset(spec), recipe(spec, self.allow_code)
         before, loading = ledger.read(), self.loading.pop(str(spec["data"]), 0.0)
         with ledger.stage("data"):
-            self.set_threads(spec)
             examples, validation = self.examples(dataset, dataset.train), self.examples(dataset, dataset.validation)
         memory = PeakMemory(self.device)
         budget, settings = budget_of(spec), [setting_of(run.spec) for run in pack]
+        if self.device.type == "cpu":
+            torch.set_num_threads(self.threads)  # of which training chooses
         with ledger.stage("train"):
             trained = train(variant, network, sizes, settings, budget, examples, validation, on_point, self.engine)
         ledger.move(trained.seconds["compile"], "train", "compile")
         peak = memory.bytes()
         with ledger.stage("compile"):
             counted = effort(trained, settings[0], examples, budget)
+        self.set_threads(spec)
         measured, drawn, error = self.measured(trained.runs, dataset, self.chosen)
         seconds = ledger.since(before)
         seconds["data"] += loading

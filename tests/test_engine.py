@@ -11,8 +11,10 @@ import pytest
 import torch
 from fake_graph import fake_graph
 from oracles import fitting
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from aebench import engine, feed, optim, packing
+from aebench import train as training
 from aebench.errors import InputError
 from aebench.feed import Examples
 from aebench.networks import MLP, Conv, Linear
@@ -31,6 +33,7 @@ DESCENTS = [Descent(FALLING), Descent(2e-3), Descent(1e-3, clip=Schedule(((0.0, 
 def recording(monkeypatch: pytest.MonkeyPatch) -> None:
     """The CPU, as if it had graphs and Adam were ready for them."""
     monkeypatch.setattr(engine, "capture_on", lambda device: fake_graph)
+    monkeypatch.setattr(training, "threads", lambda pack: ())
     monkeypatch.setattr(optim, "_CAPTURABLE", {"adam": ("cpu",)})
 
 
@@ -180,3 +183,69 @@ def test_schedules_are_resolved_at_each_step() -> None:
     assert seen == pytest.approx([3e-3 - 2e-3 * min(t / 64 / 0.5, 1.0) for t in range(64)])
     assert all(a >= b for a, b in pairwise(seen))
     assert replace(Budget(1), precision="tf32").precision == "tf32"
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_number_of_threads_changes_no_bit(runs: int, precision: str) -> None:
+    """So that it may be chosen by the clock."""
+    before = torch.get_num_threads()
+    variant, x = resolve(VARIANTS, "variants", "vae"), torch.rand(300, 1, 20, 20)
+    settings = [Setting(seed, {"beta": 0.1}) for seed in range(runs)]
+    found: list[Trained] = []
+    try:
+        for threads in (1, 2, 4):
+            torch.set_num_threads(threads)
+            budget = Budget(40, 128, precision=precision)  # type: ignore[arg-type]
+            found.append(train(variant, MLP((256, 64)), variant.sizes(latent=8), settings, budget, Examples(x)))
+            assert torch.get_num_threads() == threads, "left as it was"
+    finally:
+        torch.set_num_threads(before)
+    assert same(found[0], found[1])
+    assert same(found[0], found[2])
+
+
+def test_threads_follow_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two are kept while they are faster; when a chunk takes half as long again, both are timed anew."""
+    now, used = [0.0], []
+    cost = {2: 1.0, 1: 1.4}
+    monkeypatch.setattr(engine, "clock", lambda device: now[0])
+    threads = engine.Threads((2, 1), torch.device("cpu"))
+
+    def chunk() -> engine.Terms:
+        used.append(torch.get_num_threads())
+        now[0] += cost[used[-1]]
+        return {}
+
+    for _ in range(6):
+        threads.run(chunk, True)
+    assert used == [2, 2, 1, 2, 2, 2]
+    cost[2] = 9.0  # another process has come
+    for _ in range(6):
+        threads.run(chunk, True)
+    assert used[6:] == [2, 2, 1, 1, 1, 1]
+    cost[2] = 1.0
+    for _ in range(threads.AGAIN + 4):
+        threads.run(chunk, True)
+    assert used[-1] == 2
+    assert threads.choice == {"threads": max(set(used), key=used.count)}
+
+
+def test_large_products_go_through_onednn() -> None:
+    """Forward and backward, of a single run and of a pack; the FLOPs are those of torch's own products."""
+    from aebench import graph
+    from aebench.metrics.cost import flops
+
+    def step(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return torch.addmm(b, x, w.t()).relu() if x.ndim == 2 else torch.bmm(x, w.transpose(1, 2)).relu()
+
+    for shape in ((), (3,)):
+        x, w, b = torch.randn(*shape, 128, 300), torch.randn(*shape, 200, 300), torch.randn(200)
+        recorded = make_fx(step, tracing_mode="fake")(x, w, b)
+        plain = recorded(x, w, b)
+        count = flops(lambda r=recorded, a=(x, w, b): r(*a))
+        graph.onednn(recorded.graph)
+        recorded.recompile()
+        assert ("_linear_pointwise" in recorded.code) == torch.backends.mkldnn.is_available()
+        assert (recorded(x, w, b) - plain).abs().max() < 1e-4 * plain.abs().max()
+        assert flops(lambda r=recorded, a=(x, w, b): r(*a)) == count == 2 * 128 * 300 * 200 * max(sum(shape), 1)

@@ -54,7 +54,9 @@ class Format(StrEnum):
 
 def main() -> None:
     """Entry point: an InputError is one line and exit code 2."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch loads: threads that wait must not spin
+    # before torch loads: threads wait for each other by spinning for some microseconds, then they give the core away
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
     try:
         app()
     except InputError as error:
