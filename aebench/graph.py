@@ -113,13 +113,19 @@ def channels_last(graph: Graph) -> None:
         node.args = (*given, *node.args[first:])
 
 
+def onednn_linear() -> Any:
+    """`(x, weight, bias, "none", [], "") -> x weightᵀ + bias` by oneDNN; None where torch was built without it."""
+    there = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return torch.ops.mkldnn._linear_pointwise.default if there else None
+
+
 def onednn(graph: Graph) -> None:
     """Large products of float32 go through oneDNN, those of a pack run by run; what it adds up is float32 too.
 
     On a CPU with AVX-512 it is up to twice as fast as the BLAS behind torch's own (tests/benchmarks/training.py).
     """
-    linear = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-    if linear is None or not torch.backends.mkldnn.is_available():
+    linear = onednn_linear()
+    if linear is None:
         return
     for node in calls(graph):
         if node.target not in (aten.mm.default, aten.addmm.default, aten.bmm.default):
@@ -131,7 +137,7 @@ def onednn(graph: Graph) -> None:
         with graph.inserting_before(node):
             weight, whole = _transposed(graph, b), value(node)
             pairs = [(a, weight)] if not runs else [_chosen(graph, a, weight, run) for run in range(runs[0])]
-            each = [graph.call_function(linear.default, (*p, *(bias or [None]), "none", [], "")) for p in pairs]
+            each = [graph.call_function(linear, (*p, *(bias or [None]), "none", [], "")) for p in pairs]
             for new in each:
                 new.meta["val"] = whole[0] if runs else whole
             new = graph.call_function(aten.stack.default, (each,)) if runs else each[0]
@@ -149,10 +155,13 @@ def _chosen(graph: Graph, a: Any, b: Node, run: int) -> tuple[Node, ...]:
     return tuple(found)
 
 
-@register_flop_formula(torch.ops.mkldnn._linear_pointwise)  # type: ignore[untyped-decorator]
 def linear_flops(x: tuple[int, ...], weight: tuple[int, ...], *rest: Any, **kwargs: Any) -> int:
     """2 a multiply-add, as torch counts its own products."""
     return 2 * x[0] * x[1] * weight[0]
+
+
+if onednn_linear() is not None:
+    register_flop_formula(torch.ops.mkldnn._linear_pointwise)(linear_flops)
 
 
 def is_view(node: Node) -> bool:

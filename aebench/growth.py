@@ -11,9 +11,9 @@ import torch
 
 from aebench.bench import SIZED, Wanted, case, document
 from aebench.clock import clock
-from aebench.device import PeakMemory, exact
+from aebench.device import PeakMemory, exact, free_bytes
 from aebench.errors import InputError, unknown
-from aebench.roofline import Floor, Machine, free_memory
+from aebench.roofline import Floor, Machine
 from aebench.stopwatch import PER_CALL, Case, Sample, Stopwatch, interleaved, network_label
 
 
@@ -158,7 +158,7 @@ def grow(
                 break
             rows.append(row(axis, value, one, point))
             following = values[i + 1 : i + 2]
-            if following and (why := too_much(axis, following[0], value, point, limit, free_memory(device))):
+            if following and (why := too_much(axis, following[0], value, point, limit, free_bytes(device))):
                 left_out |= dict.fromkeys(map(str, following), why)
                 left_out |= {str(later): f"{following[0]} was left out" for later in values[i + 2 :]}
                 break

@@ -34,6 +34,13 @@ _FUSED = {"adam": ("cpu", "cuda"), "adamw": ("cpu", "cuda"), "sgd": ("cpu", "cud
 """Where torch has a fused kernel that is used here; foreach elsewhere."""
 
 
+def buffers(name: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """What torch keeps for each parameter, of its size; InputError for an optimiser that is not known."""
+    if name not in BUFFERS:
+        raise unknown("optimizer", name, BUFFERS)
+    return BUFFERS[name](options)
+
+
 class Descent(NamedTuple):
     """How one run goes downhill. `options` are the optimiser's own: betas, eps, momentum, ..."""
 
@@ -55,8 +62,6 @@ class StackedOptimizer:
     def __init__(
         self, name: str, parameters: Sequence[Tensor], descents: Sequence[Descent], *, stacked: bool = True
     ) -> None:
-        if name not in OPTIMIZERS:
-            raise unknown("optimizer", name, OPTIMIZERS)
         self.parameters, self.descents, self.stacked = list(parameters), list(descents), stacked
         self.slices: list[slice] = []
         self.groups: list[Descent] = []
@@ -66,7 +71,7 @@ class StackedOptimizer:
             self.slices.append(slice(start, stop))
             self.groups.append(descent)
             start = stop
-        self.buffers = BUFFERS[name](dict(self.groups[0].options))
+        self.buffers = buffers(name, dict(self.groups[0].options))
         self.views = [self._views(self.parameters, s) for s in self.slices]
         groups: list[dict[str, Any]] = [
             {"params": views, "lr": at(d.lr, 0.0), "weight_decay": at(d.weight_decay, 0.0), **dict(d.options)}

@@ -10,10 +10,8 @@ that a step can be quicker than its memory floor: a share of the roofline above 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -21,16 +19,15 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from aebench import graph
 from aebench.clock import clock
-from aebench.device import arithmetic
-from aebench.errors import unknown
+from aebench.device import arithmetic, free_bytes
 from aebench.feed import Batch, Examples
+from aebench.optim import buffers
 from aebench.packing import Runs
 from aebench.train import DTYPES, PRODUCTS, Budget, Hyper, Setting
 from aebench.work import first_batch, step_flops
 
-STATES = {"adam": 2, "adamw": 2, "sgd": 0, "rmsprop": 1, "adagrad": 1}
-"""Numbers that an optimiser keeps for each parameter; momentum of SGD and RMSprop is one more."""
 COPY_BYTES = 256 * 2**20
 """Bytes of the tensor that is copied: well above the last cache of any processor."""
 SIDES = {"cpu": 2048, "mps": 4096, "cuda": 8192}
@@ -73,13 +70,6 @@ class Floor:
         return "memory" if self.bytes / machine.bandwidth >= self.flops / machine.rate else "compute"
 
 
-def states(optimizer: str, momentum: float = 0.0) -> int:
-    """Numbers kept for each parameter by an optimiser of this name: InputError where there is none."""
-    if optimizer not in STATES:
-        raise unknown("optimizer", optimizer, STATES)
-    return STATES[optimizer] + (optimizer in ("sgd", "rmsprop") and momentum > 0)
-
-
 def passes(kept: int) -> int:
     """How often each parameter's word moves in a step, `kept` numbers a parameter: 10 with Adam.
 
@@ -100,7 +90,7 @@ def floor(runs: Runs, setting: Setting, examples: Examples, budget: Budget) -> F
     batch = first_batch(runs.variant, runs.sizes, setting, examples, budget.batch, runs.dtype)
     word = DTYPES[budget.precision].itemsize
     parameters = sum(p.numel() for p in runs.net.parameters())
-    kept = states(budget.optimizer, float(dict(setting.descent.options).get("momentum", 0.0)))
+    kept = len(buffers(budget.optimizer, dict(setting.descent.options)))
     results = activations(runs, setting, batch) * PRODUCTS.get(budget.precision, DTYPES[budget.precision]).itemsize
     noise = sum(draw.numel() for draw in batch.noise.values()) * word
     inputs = batch.x.numel() * examples.x.element_size() + noise
@@ -144,7 +134,7 @@ def machine(device: torch.device, precision: str = "fp32") -> Machine:
     The copy is of 256 MiB, or an eighth of the free memory; matrices are square, in the type that training multiplies
     in at this precision.
     """
-    free = free_memory(device)
+    free = free_bytes(device)
     size = COPY_BYTES if free is None else min(COPY_BYTES, free // 8)
     dtype = PRODUCTS.get(precision, DTYPES[precision])
     return Machine(bandwidth(device, size), rate(device, dtype, precision), torch.get_num_threads(), precision)
@@ -158,12 +148,15 @@ def bandwidth(device: torch.device, size: int) -> float:
 
 
 def rate(device: torch.device, dtype: torch.dtype, precision: str) -> float:
-    """FLOP/s, 2 a multiply-add, of the product of two large square matrices."""
+    """FLOP/s, 2 a multiply-add, of the product of two large square matrices, by the fastest way that training has."""
     side = SIDES[device.type]
     a = torch.linspace(-1, 1, side * side, device=device).view(side, side).to(dtype)
     result = torch.empty_like(a)
+    ways: list[Callable[[], Tensor]] = [lambda: torch.mm(a, a, out=result)]
+    if device.type == "cpu" and dtype == torch.float32 and (linear := graph.onednn_linear()) is not None:
+        ways.append(lambda: linear(a, a, None, "none", [], ""))
     with arithmetic(device, precision):
-        return 2 * side**3 / best(lambda: torch.mm(a, a, out=result), device)
+        return 2 * side**3 / min(best(way, device) for way in ways)
 
 
 def best(call: Callable[[], Tensor], device: torch.device) -> float:
@@ -174,36 +167,3 @@ def best(call: Callable[[], Tensor], device: torch.device) -> float:
         call()
         times.append(clock(device) - begin)
     return min(times[1:])
-
-
-def free_memory(device: torch.device) -> int | None:
-    """Bytes that a process may still take on a device; None where the system does not say."""
-    if device.type == "cuda":
-        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + held
-    if device.type == "mps":
-        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-    found = [free for free in (_system_memory(), _group_memory()) if free is not None]
-    return min(found, default=None)
-
-
-def _system_memory() -> int | None:
-    """What Linux calls available, or the free pages of another system."""
-    info = Path("/proc/meminfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    names = getattr(os, "sysconf_names", {})
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if "SC_AVPHYS_PAGES" in names else None
-
-
-def _group_memory() -> int | None:
-    """What is left of the limit of the process's control group, that of a container; cached files give way."""
-    folder = Path("/sys/fs/cgroup")
-    try:
-        limit, used, said = ((folder / f"memory.{name}").read_text().strip() for name in ("max", "current", "stat"))
-        cached = int(dict(line.split() for line in said.splitlines()).get("inactive_file", 0))
-        return None if limit == "max" else max(int(limit) - int(used) + cached, 0)
-    except (OSError, ValueError):
-        return None

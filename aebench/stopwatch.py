@@ -22,8 +22,9 @@ from aebench.suite import Run
 from aebench.train import train
 from aebench.work import Worker
 
-SETTLED = {"cpu": CHUNK, "mps": CHUNK, "cuda": 4 * CHUNK}
-"""Steps of a call before time is taken: memory warms up, and on CUDA the loop tries whether a graph is faster."""
+SETTLED = {"cpu": 3 * CHUNK, "mps": CHUNK, "cuda": 4 * CHUNK}
+"""Steps of a call before time is taken: memory warms up, and the loop tries what is faster: on a CPU one thread or all,
+on CUDA step by step or a graph."""
 PER_CALL = 3
 """Samples of a call in a row: recording the step may take as long as they do."""
 MOST = 32 * CHUNK
@@ -99,7 +100,7 @@ class Stopwatch:
 
     def __call__(self, case: Case, size: int) -> list[Sample]:
         """Train the first `size` runs of a case; a sample is the time between two points of the curve."""
-        self.worker.set_threads(case.spec)
+        self.worker.free_threads()
         dataset, budget = self.worker.dataset(case.spec), budget_of(case.spec)
         examples, settled = self.worker.examples(dataset, dataset.train), SETTLED[self.device.type]
         marks: dict[int, float] = {}
@@ -125,7 +126,7 @@ class Stopwatch:
 
     def machine(self, case: Case) -> Machine:
         """The machine with as many threads as a case has."""
-        self.worker.set_threads(case.spec)
+        self.worker.free_threads()
         threads = torch.get_num_threads()
         if threads not in self.machines:
             self.machines[threads] = machine(self.device, case.spec["train"]["precision"])

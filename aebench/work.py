@@ -122,6 +122,11 @@ class Worker:
         if self.device.type == "cpu":
             torch.set_num_threads(1 if self.small(spec) else self.threads)
 
+    def free_threads(self) -> None:
+        """All threads, of which training chooses."""
+        if self.device.type == "cpu":
+            torch.set_num_threads(self.threads)
+
     def packs(self, pack: Sequence[Run]) -> list[list[Run]]:
         """The pack, or its runs one by one where that is faster: on a CPU, nets that are not small."""
         together = self.device.type != "cpu" or self.small(pack[0].spec)
@@ -158,8 +163,7 @@ class Worker:
             examples, validation = self.examples(dataset, dataset.train), self.examples(dataset, dataset.validation)
         memory = PeakMemory(self.device)
         budget, settings = budget_of(spec), [setting_of(run.spec) for run in pack]
-        if self.device.type == "cpu":
-            torch.set_num_threads(self.threads)  # of which training chooses
+        self.free_threads()
         with ledger.stage("train"):
             trained = train(variant, network, sizes, settings, budget, examples, validation, on_point, self.engine)
         ledger.move(trained.seconds["compile"], "train", "compile")
