@@ -108,19 +108,21 @@ class Worker:
             self.resident[id(part)] = torch.from_numpy(part.x).to(self.device)
         return Examples(self.resident[id(part)], dataset.binarize)
 
-    def small(self, spec: Mapping[str, Any]) -> bool:
-        """Whether a run's net is one that gains by packing; see `small`."""
+    def small(self, spec: Mapping[str, Any], limits: Mapping[str, int]) -> bool:
+        """Whether a run's net has no more parameters than the limit of its kind; see `PACKED` and `ONE_THREAD`."""
         variant, network, sizes = recipe(spec, self.allow_code)
         try:
             with torch.device("meta"):
-                return small(variant.build(self.dataset(spec).event_shape, network, sizes))
+                parameters = list(variant.build(self.dataset(spec).event_shape, network, sizes).parameters())
         except Exception:
             return False  # what cannot be built fails when it is trained, alone and on record
+        kind = "connected" if all(p.ndim <= 2 for p in parameters) else "convolutional"
+        return sum(p.numel() for p in parameters) <= limits[kind]
 
     def set_threads(self, spec: Mapping[str, Any]) -> None:
         """To measure with: one thread for small nets, as two would wait for each other longer than they run."""
         if self.device.type == "cpu":
-            torch.set_num_threads(1 if self.small(spec) else self.threads)
+            torch.set_num_threads(1 if self.small(spec, ONE_THREAD) else self.threads)
 
     def free_threads(self) -> None:
         """All threads, of which training chooses."""
@@ -128,8 +130,8 @@ class Worker:
             torch.set_num_threads(self.threads)
 
     def packs(self, pack: Sequence[Run]) -> list[list[Run]]:
-        """The pack, or its runs one by one where that is faster: on a CPU, nets that are not small."""
-        together = self.device.type != "cpu" or self.small(pack[0].spec)
+        """The pack, or its runs one by one where that is faster: on a CPU, nets that are large."""
+        together = self.device.type != "cpu" or self.small(pack[0].spec, PACKED)
         return [list(pack)] if together else [[run] for run in pack]
 
     def train(self, pack: Sequence[Run], on_point: OnPoint) -> Iterator[Publication]:
@@ -251,19 +253,15 @@ class Worker:
         return Runs(variant, net, sizes, [spec["seed"]], state, hyper.final)
 
 
-CUTOFF = {"connected": 100_000, "convolutional": 30_000}
-"""Parameters up to which a net trains faster in a pack than alone at its best number of threads, on a CPU.
+PACKED = {"connected": 1_400_000, "convolutional": 30_000}
+"""Parameters up to which a net is trained in a pack on a CPU.
 
-Measured by tests/benchmarks/training.py: four packed runs gain 1.24 at 54 thousand and lose 0.94 at 111 thousand
-parameters of a fully connected net on 784 pixels; a convolutional one gains 1.37 at 24 and loses 0.53 at 56 thousand.
+Measured by tests/benchmarks/training.py, four runs packed against one by one, each at its best number of threads:
+fully connected nets gain 2.4 at 10 thousand parameters, 1.16 at 238 thousand and 1.04 [0.94, 1.12] at 1.3 million, the
+largest tried; convolutional ones gain 1.55 at 24 thousand and lose 0.91 at 56 thousand.
 """
-
-
-def small(net: torch.nn.Module) -> bool:
-    """Whether a net is too small to keep a CPU busy alone."""
-    parameters = list(net.parameters())
-    kind = "connected" if all(p.ndim <= 2 for p in parameters) else "convolutional"
-    return sum(p.numel() for p in parameters) <= CUTOFF[kind]
+ONE_THREAD = {"connected": 100_000, "convolutional": 30_000}
+"""Parameters up to which a net is measured with one thread."""
 
 
 def effort(trained: Trained, setting: Setting, examples: Examples, budget: Budget) -> dict[str, float]:

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/busy.py [--out FILE]
 
-Each step of the program shares the cores fairly if it costs (1 + others) times as much, or less. The net sizes are
-those on either side of the choice between one thread and all cores. The neighbours are fresh processes that multiply
-matrices without end.
+Each step of the program shares the cores fairly if it costs (1 + others) times as much, or less. With `threads`
+"chosen" training takes one thread or all, as the clock says. The neighbours are fresh processes that multiply matrices
+without end.
 """
 
 from __future__ import annotations
@@ -32,45 +32,38 @@ POLICIES = {
 }
 
 
-def milliseconds(case: str, threads: int, steps: int = 64) -> float:
-    """Of a step, in this process."""
+def milliseconds(case: str, threads: str) -> float:
+    """Of a step, in this process; long enough for the choice to be made."""
+    from unittest.mock import patch
+
     import torch
     from training import ours, points
 
+    from aebench import device, train
     from aebench.networks import MLP
 
+    device.keep_memory()
     width, hidden, runs = CASES[case]
-    torch.set_num_threads(threads)
     x = points() if width == 2 else torch.rand(4096, width)
-    return 1e3 * ours(x, MLP(hidden), 8, steps, runs) / steps
+    if threads == "chosen":
+        return 1e3 * ours(x, MLP(hidden), 8, 384, runs) / 384
+    with patch.object(train, "threads", lambda pack: (int(threads),)):
+        return 1e3 * ours(x, MLP(hidden), 8, 64, runs) / 64
 
 
-def fresh(case: str, threads: int, policy: dict[str, str]) -> float:
+def fresh(case: str, threads: str, policy: dict[str, str]) -> float:
     """The same in a new process, whose OpenMP reads its environment when it starts."""
     rest = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_", "KMP_"))}
-    done = subprocess.run([sys.executable, __file__, "--one", case, "--threads", str(threads)], env=rest | policy,
+    done = subprocess.run([sys.executable, __file__, "--one", case, "--threads", threads], env=rest | policy,
                           capture_output=True, text=True, check=True)  # fmt: skip
     return float(done.stdout.split()[-1])
-
-
-def chosen(case: str) -> int:
-    """The threads that the program takes for such a net."""
-    from aebench.device import cores
-    from aebench.networks import MLP
-    from aebench.plugins import resolve
-    from aebench.variants import VARIANTS
-    from aebench.work import small
-
-    width, hidden, _ = CASES[case]
-    vae = resolve(VARIANTS, "variants", "vae")
-    return 1 if small(vae.build((width,), MLP(hidden), vae.sizes(latent=8))) else cores()
 
 
 def measure(repeats: int) -> list[dict[str, Any]]:
     """Every case with one thread and with two, under each policy, with no neighbour and with one."""
     rows: list[dict[str, Any]] = []
     for case in CASES:
-        for threads in (1, 2):
+        for threads in ("1", "2", "chosen"):
             for name, policy in POLICIES.items():
                 found: dict[int, list[float]] = {0: [], 1: []}
                 for _ in range(repeats):
@@ -85,7 +78,7 @@ def measure(repeats: int) -> list[dict[str, Any]]:
                                 neighbour.wait()
                 free, busy = (statistics.median(times) for times in found.values())
                 rows.append({
-                    "net": case, "threads": threads, "chosen": threads == chosen(case), "policy": name,
+                    "net": case, "threads": threads, "policy": name,
                     "ms_alone": found[0], "ms_beside_another": found[1], "ratio": busy / free,
                 })  # fmt: skip
                 print(f"{case}, {threads} thread(s), {name}: {free:.2f} ms, busy {busy:.2f} ms", flush=True)  # noqa: T201
@@ -97,7 +90,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--one", choices=CASES, help=argparse.SUPPRESS)
-    parser.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
+    parser.add_argument("--threads", default="chosen", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         print(milliseconds(arguments.one, arguments.threads))  # noqa: T201

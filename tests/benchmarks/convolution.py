@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aebench.clock import clock
-from aebench.device import choose, made
+from aebench.device import choose, keep_memory, made
 
 aten: Any = torch.ops.aten
 BATCH, KERNEL, STRIDE, PADDING = 128, 4, 2, 1
@@ -118,6 +118,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
+    keep_memory()  # as the command line does
     device = choose(arguments.device)
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []

@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 from task import Contender, Task
 
-from aebench.device import choose, cores, made
+from aebench.device import choose, cores, keep_memory, made
 from aebench.errors import InputError
 
 PACKAGES = ("aebench", "torch", "pythae", "lightning", "numpy")
@@ -148,6 +148,7 @@ def main() -> None:
     parser.add_argument("--case", action="append", help="only this one; may be repeated")
     parser.add_argument("--quick", action="store_true", help="a few steps and three rounds: a smoke check")
     arguments = parser.parse_args()
+    keep_memory()  # as the command line does
     if arguments.rounds < 3:
         parser.error(f"--rounds {arguments.rounds}: quartiles take three or more")
     try:
