@@ -140,7 +140,8 @@ def row(case: Case, size: int, samples: Mapping[int, Sequence[Sample]], least: F
     floor_s = least.seconds(on)
     return {
         "variant": case.spec["variant"], "network": network_label(case.spec["network"]),
-        "latent": case.spec["sizes"]["latent"], "parameters": least.parameters, "runs": size, "threads": on.threads,
+        "latent": case.spec["sizes"]["latent"], "parameters": least.parameters, "runs": size,
+        "threads": samples[size][-1].threads or on.threads,
         "engine": samples[size][-1].engine,
         "ms": 1e3 * time.median, "ms_low": 1e3 * time.low, "ms_high": 1e3 * time.high,
         "ratio": ratio.median, "ratio_low": ratio.low, "ratio_high": ratio.high,

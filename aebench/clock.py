@@ -23,6 +23,10 @@ def clock(device: torch.device) -> float:
     return time.perf_counter()
 
 
+STAGES = ("data", "compile", "train", "evaluate", "likelihood")
+"""What the seconds of a pack are spent on."""
+
+
 class Ledger:
     """Where the time of some work went: seconds by stage.
 

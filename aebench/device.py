@@ -71,10 +71,10 @@ def arithmetic(device: torch.device, precision: str) -> Generator[None]:
 
 @contextmanager
 def exact(device: torch.device) -> Generator[None]:
-    """float32 means float32, and the same run gives the same numbers; the process is left as it was found.
+    """float32 means float32, and the same run gives the same numbers; torch is left as it was found.
 
-    On CUDA no TF32 and deterministic convolutions. Threads of the CPU are set pack by pack, and the process keeps its
-    memory (`keep_memory`).
+    On CUDA no TF32 and deterministic convolutions. Threads of the CPU are set pack by pack, and from now on the
+    process keeps its memory (`keep_memory`).
     """
     import torch
 
@@ -97,12 +97,19 @@ def keep_memory() -> None:
     """Let the process keep what it has freed, where the C library is glibc: the next step asks for the same again.
 
     Otherwise each step of a large pack gives its memory back and gets it anew, page by page, which took twice as long
-    as the step itself (64 runs of a 784-32-32 net). It holds for the process and cannot be undone.
+    as the step itself (64 runs of a 784-32-32 net). It holds for the process and cannot be undone; `give_back` gives
+    back once what it kept.
     """
     with suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_MMAP_THRESHOLD, 2**25)
         mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def give_back() -> None:
+    """Give memory that is kept for later back to the system, where the C library is glibc."""
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -143,10 +150,10 @@ def memory_groups(root: Path = Path("/sys/fs/cgroup"), listed: Path = Path("/pro
 
 
 def left(group: Path) -> int:
-    """Bytes below a control group's limit; what only caches files counts as free, as it is given back."""
+    """Bytes below a control group's limit; what only caches files on a disk counts as free, as it is given back."""
     limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
     stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-    return max(0, limit - used + int(stat["file"]))
+    return max(0, limit - used + int(stat["file"]) - int(stat.get("shmem", 0)))
 
 
 @cache

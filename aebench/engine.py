@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, get_args
 
 import torch
@@ -32,17 +33,17 @@ def mode(name: str) -> Mode:
     raise unknown("engine", name, get_args(Mode))
 
 
-def cuda_graph(call: Callable[[], Terms]) -> tuple[Callable[[], None], Terms]:
-    """The `Capture` of CUDA."""
+def cuda_graph(device: torch.device, call: Callable[[], Terms]) -> tuple[Callable[[], None], Terms]:
+    """The `Capture` of a CUDA device."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.device(device), torch.cuda.graph(graph, stream=torch.cuda.Stream(device)):
         terms = call()
     return graph.replay, terms
 
 
 def capture_on(device: torch.device) -> Capture | None:
     """What can record a chunk on this device, if anything can."""
-    return cuda_graph if device.type == "cuda" else None
+    return partial(cuda_graph, device) if device.type == "cuda" else None
 
 
 def refill(buffer: Tensor, new: Tensor, device: torch.device) -> Tensor:
@@ -73,8 +74,8 @@ class Engine:
         self.capture = capture_on(device) if mode(chosen) != "eager" and recordable else None
         if chosen == "graph" and self.capture is None:
             raise InputError(
-                "engine 'graph': needs CUDA, and adam, adamw or rmsprop without a schedule of the weight decay; "
-                "choose auto or eager"
+                f"engine 'graph': needs CUDA, and adam, adamw or rmsprop without a schedule of the weight decay, in "
+                f"float32; the device is {device.type}; choose auto or eager"
             )
         self.whole, self.device, self.mode = whole, device, chosen
         self.threads = Threads(threads, device)
@@ -83,6 +84,7 @@ class Engine:
         self.terms: Terms = {}
         self.chunks = self.replays = 0
         self.seconds: dict[str, float] = {}
+        self.refused = ""
 
     def run(self, count: int) -> Terms:
         """The next chunk."""
@@ -95,7 +97,13 @@ class Engine:
             return self._timed("eager", lambda: self.steps(count))
         if self.replay is None:
             begin = clock(self.device)
-            self.replay, self.terms = self.capture(lambda: self.steps(count))
+            try:
+                self.replay, self.terms = self.capture(lambda: self.steps(count))
+            except RuntimeError as error:  # something that a graph cannot hold; nothing was carried out
+                if self.mode == "graph":
+                    raise
+                self.capture, self.refused = None, " ".join(str(error).split())[:200]
+                return self.steps(count)
             self.seconds["capture"] = clock(self.device) - begin
         self.replays += 1
         if self.replays != 2 or self.mode != "auto":
@@ -108,8 +116,9 @@ class Engine:
 
     @property
     def choice(self) -> dict[str, Any]:
-        """What a document says: the engine of most chunks, and the seconds of a chunk that decided."""
-        return {"engine": "eager" if self.replay is None else "graph", **self.seconds, **self.threads.choice}
+        """What a document says: the engine at the end, the seconds of a chunk that decided, why there is no graph."""
+        found = {"engine": "eager" if self.replay is None else "graph", **self.seconds, **self.threads.choice}
+        return found | ({"no_graph": self.refused} if self.refused else {})
 
     def _replayed(self, replay: Callable[[], None]) -> Terms:
         replay()
@@ -126,8 +135,8 @@ class Threads:
     """Stays with the number of threads whose chunks take the shortest, and asks again: a machine may become busy.
 
     Two threads on two free cores halve a step; where another process has one of the cores, they wait for each other
-    and cost more than one. Each number is timed by one chunk, after a first that is not timed; again after so many
-    chunks (`AGAIN`), or when a chunk takes half as long again as the one that decided.
+    and cost more than one. Each number is timed by one chunk, after a first that is not timed; all anew when a chunk
+    takes half as long again as the one that decided, and a slower one after `AGAIN` times its own duration.
     """
 
     AGAIN, SLOWER = 128, 1.5
@@ -169,5 +178,8 @@ class Threads:
         if number not in self.seconds:
             self.seconds[number] = took
             self.best, self.since = min(self.seconds, key=self.seconds.__getitem__), 0
-        elif self.since >= self.AGAIN or took > self.SLOWER * self.seconds[number]:
+        elif took > self.SLOWER * self.seconds[number]:
             self.seconds.clear()
+        else:
+            waited = self.since * self.seconds[number]
+            self.seconds = {n: s for n, s in self.seconds.items() if n == number or waited < self.AGAIN * s}

@@ -8,7 +8,7 @@ from typing import Any
 from aebench.device import PeakMemory, choose
 from aebench.progress import label
 from aebench.specification import budget_of, recipe, setting_of
-from aebench.train import train
+from aebench.train import TooLarge, train
 from aebench.work import Worker
 
 
@@ -23,7 +23,12 @@ def estimate(todo: Any, device: str, allow_code: bool, steps: int = 16) -> list[
         dataset, (variant, network, sizes) = worker.dataset(spec), recipe(spec, allow_code)
         examples, memory, full = worker.examples(dataset, dataset.train), PeakMemory(worker.device), budget_of(spec)
         settings = [setting_of(run.spec) for run in parts[0]]
-        trained = train(variant, network, sizes, settings, replace(full, steps=steps, keep="last"), examples)
+        short = replace(full, steps=steps, keep="last")
+        try:
+            trained = train(variant, network, sizes, settings, short, examples)
+        except TooLarge as error:  # it will go in parts that fit
+            parts = [part[i : i + error.fitting] for part in parts for i in range(0, len(part), error.fitting)]
+            trained = train(variant, network, sizes, settings[: error.fitting], short, examples)
         longer = 1 if variant.fit else full.steps / steps
         rows.append({
             "label": label(whole), "runs": len(whole), "mode": "packed" if len(parts[0]) > 1 else "one by one",

@@ -86,8 +86,8 @@ class Feed:
 
     @property
     def bytes(self) -> int:
-        """What a chunk holds: the noise twice, as it is drawn and as it is kept."""
-        return sum(2 * t.numel() * t.element_size() for t in self.noise.values()) + 8 * self.order.numel()
+        """What the next chunk takes while it is drawn, beside the one that lies there: its noise twice."""
+        return sum(2 * t.numel() * t.element_size() for t in self.noise.values())
 
     def step(self, i: int) -> Batch:
         """Batch and noise of the chunk's i-th step."""
@@ -113,10 +113,10 @@ class Hyper:
     def fill(self, fractions: Sequence[float]) -> None:
         """Resolve the schedules for the next steps, each by the fraction of training done before it."""
         if self.scheduled:
-            columns = zip(*(self._stacked(fraction) for fraction in fractions), strict=True)
-            new = [torch.stack(column) for column in columns]
+            rows = [[[at(v, f) for v in column] for column in zip(*self.rows, strict=True)] for f in fractions]
+            new = [torch.tensor(values, dtype=self.like.dtype) for values in zip(*rows, strict=True)]
             old = self.table or [torch.empty(0)] * len(new)
-            self.table = [refill(a, b, b.device) for a, b in zip(old, new, strict=True)]
+            self.table = [refill(a, b, self.like.device) for a, b in zip(old, new, strict=True)]
 
     def step(self, i: int) -> Any:
         """Their values at the i-th of the steps for which `fill` was called; 0-dim for a pack of one."""

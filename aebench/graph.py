@@ -25,6 +25,8 @@ PRODUCTS = (aten.mm.default, aten.bmm.default)
 ROUNDED = (*PRODUCTS, aten.addmm.default, aten.baddbmm.default, aten.convolution.default)
 """Operations whose tensors a low precision rounds."""
 
+SHARED = 2**15
+"""Elements from which on threads share a sum."""
 LARGE = 2**22
 """Multiply-adds from which on a product is large."""
 LAST: dict[str, Any] = {"memory_format": torch.channels_last}
@@ -46,6 +48,22 @@ def alike(a: Node, b: Node) -> bool:
     if not isinstance(one, Tensor) or not isinstance(two, Tensor):
         return False
     return one.shape == two.shape and one.stride() == two.stride() and one.dtype == two.dtype
+
+
+def writes(graph: Graph) -> bool:
+    """Whether an operation writes over what it was given; then views of the same memory cannot be told apart here."""
+    schemas: list[Any] = [getattr(node.target, "_schema", None) for node in calls(graph)]
+    return any(schema is not None and schema.is_mutable for schema in schemas)
+
+
+def sums_to_one(graph: Graph) -> bool:
+    """Whether many numbers are added up to a single one: torch shares that out between its threads on a CPU."""
+    return any(
+        getattr(node.target, "__name__", "").startswith(("sum.", "mean."))
+        and value(node).numel() == 1
+        and value(node.args[0]).numel() >= SHARED  # type: ignore[arg-type]
+        for node in calls(graph)
+    )
 
 
 def simplify(graph: Graph) -> None:
@@ -104,7 +122,7 @@ def channels_last(graph: Graph) -> None:
         if node.target is aten.view.default:
             node.target = aten.reshape.default  # the same, whatever the layout
         first = {aten.convolution.default: 1, aten.convolution_backward.default: 2}.get(node.target, 0)
-        if not first or node.args[first + 7] == 1:
+        if not first or node.args[first + 7] == 1 or value(node.args[0]).ndim != 4:  # type: ignore[arg-type]
             continue
         with graph.inserting_before(node):
             given = [graph.call_function(aten.contiguous.default, (a,), LAST) for a in node.args[:first]]
@@ -132,7 +150,8 @@ def onednn(graph: Graph) -> None:
             continue
         *bias, a, b = node.args
         (*runs, rows, inner), columns = value(a).shape, value(b).shape[-1]  # type: ignore[arg-type]
-        if value(node).dtype != torch.float32 or rows * inner * columns < LARGE:
+        plain = not node.kwargs and all(value(addend).shape == (columns,) for addend in bias)  # type: ignore[arg-type]
+        if not plain or value(node).dtype != torch.float32 or rows * inner * columns < LARGE:
             continue
         with graph.inserting_before(node):
             weight, whole = _transposed(graph, b), value(node)
@@ -184,9 +203,7 @@ def round_products(graph: Graph, dtype: torch.dtype) -> None:
 
     def cast(node: Node) -> Node:
         if node not in rounded:
-            after = (
-                node if node.op == "call_function" else list(graph.nodes)[len(graph.find_nodes(op="placeholder")) - 1]
-            )
+            after = graph.find_nodes(op="placeholder")[-1] if node.op == "placeholder" else node
             source = node.args[0] if is_view(node) and node.target is not operator.getitem else None
             if isinstance(source, Node) and value(source).dtype == value(node).dtype:
                 lower = cast(source)
@@ -220,7 +237,8 @@ def peak_bytes(graph: Graph) -> int:
     owner: dict[Node, Node] = {}
     last: dict[Node, Node] = {}
     for node in graph.nodes:
-        source = node.args[0] if node.op == "call_function" and is_view(node) else node
+        shares = node.op == "call_function" and (node.target is operator.getitem or is_view(node))
+        source = node.args[0] if shares else node
         owner[node] = owner.get(source, source)  # type: ignore[arg-type]
         for read in (node, *node.all_input_nodes):
             last[owner[read]] = node

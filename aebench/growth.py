@@ -116,7 +116,8 @@ def row(axis: str, value: int, one: Case, point: Point) -> dict[str, Any]:
     low, middle, high = (float(q) for q in np.quantile(seconds, (0.25, 0.5, 0.75)))
     least = size * point.least.seconds(point.machine)
     return {
-        axis: value, "threads": point.machine.threads, "parameters": point.least.parameters,
+        axis: value, "threads": point.samples[-1].threads or point.machine.threads,
+        "parameters": point.least.parameters,
         "engine": point.samples[-1].engine,
         "ms": 1e3 * middle, "ms_quartile_1": 1e3 * low, "ms_quartile_3": 1e3 * high, "ms_run_step": 1e3 * middle / size,
         "floor_ms": 1e3 * least, "share": least / middle, "bound": point.least.bound(point.machine),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from aebench.engine import refill
-from aebench.errors import unknown
+from aebench.errors import InputError, unknown
 from aebench.schedule import Number, at
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -39,6 +39,18 @@ def buffers(name: str, options: Mapping[str, Any]) -> tuple[str, ...]:
     if name not in BUFFERS:
         raise unknown("optimizer", name, BUFFERS)
     return BUFFERS[name](options)
+
+
+def check_recordable(device: str, name: str, precision: str) -> None:
+    """Refuse a step that no CUDA graph can hold: InputError."""
+    able = [known for known, devices in _CAPTURABLE.items() if device in devices]
+    if not able:
+        raise InputError(f"engine 'graph': needs CUDA, and the device is {device}; choose auto or eager")
+    if name not in able or precision == "fp64":
+        raise InputError(
+            f"engine 'graph': no graph holds optimizer {name!r} in {precision}; it holds {', '.join(able)} in "
+            f"fp32, tf32 and bf16; choose auto or eager"
+        )
 
 
 class Descent(NamedTuple):
@@ -80,17 +92,23 @@ class StackedOptimizer:
         device = self.parameters[0].device
         fast: dict[str, Any] = {"fused" if device.type in _FUSED.get(name, ()) else "foreach": True}
         self.decays = any(not isinstance(d.weight_decay, float) for d in self.groups)
-        self.capturable = device.type in _CAPTURABLE.get(name, ()) and not self.decays
+        single = all(p.dtype == torch.float32 for p in self.parameters)  # as the learning rate that a graph reads
+        self.capturable = device.type in _CAPTURABLE.get(name, ()) and single and not self.decays
         if self.capturable:
             fast["capturable"] = True
             for group in groups:
                 group["lr"] = torch.tensor(group["lr"], dtype=torch.float32, device=device)
         self.torch = OPTIMIZERS[name](groups, **fast)
+        vars(self.torch)["_warned_capturable_if_run_uncaptured"] = (
+            True  # that it also steps outside a graph is meant so
+        )
         for group in self.torch.param_groups:  # torch reads this one from its constructor alone
             for view in group["params"] if "initial_accumulator_value" in group else ():
                 self.torch.state[view]["sum"].fill_(group["initial_accumulator_value"])
         self.scheduled = any(not isinstance(d.lr, float) or not isinstance(d.weight_decay, float) for d in self.groups)
         self.clipped = any(d.clip is not None for d in self.descents)
+        self.copies = int(self.clipped) + 2 * ("foreach" in fast)
+        """Tensors of the parameters' size that a step makes for itself."""
         self.table: list[list[tuple[float, float]]] = []
         self.rates = self.limits = torch.empty(0)
 

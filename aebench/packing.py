@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import functional_call, functionalize, vmap
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -169,8 +169,12 @@ def trace(
         gradients = torch.autograd.grad(terms["loss"].sum(), list(leaves.values()))
         return {name: term.detach() for name, term in terms.items()}, list(gradients)
 
-    record = make_fx(differentiated, tracing_mode="fake", _allow_non_fake_inputs=True)  # nothing is computed yet
-    recorded = record(state, batch.x, batch.noise, hp)
+    def record(fn: Callable[..., Any]) -> GraphModule:  # nothing is computed yet
+        return make_fx(fn, tracing_mode="fake", _allow_non_fake_inputs=True)(state, batch.x, batch.noise, hp)
+
+    recorded = record(differentiated)
+    if graph.writes(recorded.graph):  # a network or loss that works in place: said anew without
+        recorded = record(functionalize(recorded))
     graph.simplify(recorded.graph)
     graph.orient(recorded.graph)
     if products is not None:
@@ -233,10 +237,12 @@ class Pack:
 
     @property
     def bytes(self) -> int:
-        """The memory that training takes, once prepared: state, optimiser, and the most that a step holds."""
+        """The memory that steps will take beside the state, once prepared: the optimiser's, and the most at once."""
         size = lambda tensors: sum(t.numel() * t.element_size() for t in tensors)  # noqa: E731
-        learnt = sum(len(optimizer.buffers) * size(own) for own, optimizer in self.players.values())
-        return size(self.leaves.values()) + learnt + max(graph.peak_bytes(step.graph) for step in self.traced.values())
+        players = [(size(own), optimizer) for own, optimizer in self.players.values()]
+        kept = sum(len(optimizer.buffers) * own for own, optimizer in players)
+        passing = max(graph.peak_bytes(step.graph) for step in self.traced.values())
+        return kept + passing + max(optimizer.copies * own for own, optimizer in players)
 
     @property
     def recordable(self) -> bool:

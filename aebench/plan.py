@@ -25,7 +25,7 @@ class Plan:
     documents: dict[str, Document]
     """Finished runs of the suite, by id."""
     packs: list[list[Run]]
-    """To train: whole packs of which a run is missing."""
+    """To train: of each pack the runs that are missing."""
     stale: dict[str, list[str]]
     """Run id -> the metrics to measure from stored weights: those that the suite asks for and the run lacks."""
 

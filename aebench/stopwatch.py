@@ -53,6 +53,7 @@ class Sample(NamedTuple):
     seconds: float
     compile: float
     engine: str = "eager"
+    threads: int = 0
 
 
 Time = Callable[[Case, int], list[Sample]]
@@ -71,7 +72,8 @@ class Median(NamedTuple):
 def median_interval(values: ArrayLike, level: float = 0.95) -> Median:
     """The median and the interval between two order statistics that covers it with probability `level` or more.
 
-    It assumes independence alone, as times have a long tail: P(x_(k) < median < x_(n+1-k)) = 1 - 2 P(Bin(n, 1/2) < k).
+    It assumes independence alone (of the samples of one call, which are neighbours in time, that is not quite so), as
+    times have a long tail: P(x_(k) < median < x_(n+1-k)) = 1 - 2 P(Bin(n, 1/2) < k).
     Six values are the fewest that give 95 %, and then it is their range. David and Nagaraja (2003), Order
     statistics, section 7.1.
     """
@@ -113,8 +115,9 @@ class Stopwatch:
             replace(budget, steps=settled + PER_CALL * budget.steps), examples, on_point=mark,
         )  # fmt: skip
         times = [marks[settled + i * budget.steps] for i in range(PER_CALL + 1)]
-        compile, engine = trained.seconds["compile"], str(trained.engine.get("engine", "eager"))
-        return [Sample((end - begin) / (budget.steps * size), compile, engine) for begin, end in pairwise(times)]
+        compile, chosen = trained.seconds["compile"], trained.engine
+        how = compile, chosen.get("engine", "eager"), chosen.get("threads", torch.get_num_threads())
+        return [Sample((end - begin) / (budget.steps * size), *how) for begin, end in pairwise(times)]
 
     def floor(self, case: Case) -> Floor:
         """What a step of one run of a case must do."""

@@ -10,8 +10,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
-from aebench import packing, streams
+from aebench import graph, packing, streams
 from aebench.clock import clock
 from aebench.device import arithmetic, free_bytes
 from aebench.engine import Engine, Mode, Terms
@@ -57,10 +58,10 @@ class Setting:
 
 
 class TooLarge(MemoryError):
-    """A pack that would not fit into memory: `needed` and `free` bytes; nothing was computed yet."""
+    """A pack that would not fit into memory: `needed` and `free` bytes beside its state; nothing was computed yet."""
 
     def __init__(self, runs: int, needed: int, free: int) -> None:
-        super().__init__(f"{runs} runs at once need {needed / 2**20:,.0f} MiB; {free / 2**20:,.0f} MiB are free")
+        super().__init__(f"{runs} runs at once need {needed / 2**20:,.0f} MiB more; {free / 2**20:,.0f} MiB are free")
         self.fitting = max(1, runs * free // needed)
         """Runs that would fit."""
 
@@ -112,7 +113,7 @@ def train(
     best = Best(pack.state, len(seeds), device) if budget.keep == "best_validation" else None
     ready = clock(device)
     chunked, able = partial(steps, pack, feed, hyper), pack.recordable
-    loop = Engine(chunked, streams.CHUNK, device, engine, recordable=able, threads=threads(pack))
+    loop = Engine(chunked, streams.CHUNK, device, engine, recordable=able, threads=threads(pack, feed, hyper))
     chunks = -(-budget.steps // streams.CHUNK)
     stride = -(-chunks // POINTS)
     curve = Curve()
@@ -140,16 +141,26 @@ def train(
     )
 
 
-def threads(pack: Pack) -> tuple[int, ...]:
-    """Numbers of threads to choose from on a CPU: all that torch may take or one, where they give the same bits.
+def threads(pack: Pack, feed: Feed, hyper: Hyper) -> tuple[int, ...]:
+    """Numbers of threads to choose from on a CPU: all that torch may take or one, where both give the same bits.
 
-    A lone convolution adds up its weights' gradient in the order of its threads: it has all of them.
+    That is tried on a batch: in what order numbers are added up depends on their shapes, not on their values. (A sum
+    to a single number might come out the same by chance.)
     """
-    most = torch.get_num_threads()
-    if next(iter(pack.leaves.values())).device.type != "cpu":
+    most, batch, hp = torch.get_num_threads(), feed.step(0), hyper.at(0.0)
+    if batch.x.device.type != "cpu":
         return ()
-    lone = not pack.stacked and any(leaf.ndim > 2 for leaf in pack.leaves.values())
-    return (most,) if lone else (most, 1)
+    clipped = not pack.stacked and any(optimizer.clipped for _, optimizer in pack.players.values())
+    shared = any(graph.sums_to_one(step.graph) for step in pack.traced.values())
+    if most == 1 or clipped or shared or pack.variant.after is not None:
+        return (most,)
+    found: list[list[Any]] = []
+    for number in (most, 1):
+        torch.set_num_threads(number)
+        with torch.no_grad():
+            found.append(tree_leaves([step(pack.leaves, batch.x, batch.noise, hp) for step in pack.traced.values()]))
+    torch.set_num_threads(most)
+    return (most, 1) if all(map(torch.equal, *found)) else (most,)
 
 
 def steps(pack: Pack, feed: Feed, hyper: Hyper, count: int) -> Terms:

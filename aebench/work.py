@@ -12,15 +12,16 @@ import torch
 from torch import Tensor
 
 from aebench import data, packing
-from aebench.clock import Ledger, clock
+from aebench.clock import STAGES, Ledger, clock
 from aebench.data import Dataset, Part
-from aebench.device import PeakMemory, cores, made
+from aebench.device import PeakMemory, cores, give_back, made
 from aebench.engine import Mode, mode
 from aebench.errors import InputError
 from aebench.feed import Batch, Examples, Feed
 from aebench.metrics.cost import flops
 from aebench.metrics.evaluate import Chosen, arrays, encode, evaluate
 from aebench.metrics.moments import Moments
+from aebench.optim import check_recordable
 from aebench.outcome import failure, outcome, told
 from aebench.packing import Pack, Runs
 from aebench.reconstructions import RECONSTRUCTIONS
@@ -34,8 +35,6 @@ from aebench.variant import Variant
 OnPoint = Callable[[int, Tensor], None]
 Measured = tuple[list[dict[str, Any]], list[dict[str, np.ndarray]]]
 """For each run its metrics and its arrays."""
-STAGES = ("data", "compile", "train", "evaluate", "likelihood")
-"""What the seconds of a pack are spent on."""
 
 
 class Worker:
@@ -69,6 +68,8 @@ class Worker:
         precision, able = spec["train"]["precision"], PRECISIONS[self.device.type]
         if precision not in able:
             raise InputError(f"precision {precision!r}: {self.device.type} has {', '.join(able)}; see --device")
+        if self.engine == "graph" and variant.fit is None:
+            check_recordable(self.device.type, spec["train"]["optimizer"]["name"], spec["train"]["precision"])
         self.probe(spec, dataset)
         x, needed = dataset.train.x, {f"variant {variant.name!r}": variant.unit_interval}
         if (chosen := getattr(sizes, "reconstruction", None)) is not None:
@@ -160,7 +161,8 @@ class Worker:
         """Documents, arrays and weights of a pack's runs."""
         spec, ledger = pack[0].spec, self.ledger
         dataset, (variant, network, sizes) = self.dataset(spec), recipe(spec, self.allow_code)
-        before, loading = ledger.read(), self.loading.pop(str(spec["data"]), 0.0)
+        before = ledger.read()
+        give_back()  # what the pack before has kept, so that it counts as free
         with ledger.stage("data"):
             examples, validation = self.examples(dataset, dataset.train), self.examples(dataset, dataset.validation)
         memory = PeakMemory(self.device)
@@ -175,7 +177,7 @@ class Worker:
         self.set_threads(spec)
         measured, drawn, error = self.measured(trained.runs, dataset, self.chosen)
         seconds = ledger.since(before)
-        seconds["data"] += loading
+        seconds["data"] += self.loading.pop(str(spec["data"]), 0.0)
         cost = {
             **{f"{stage}_seconds": seconds[stage] for stage in STAGES},
             **counted,
@@ -186,7 +188,8 @@ class Worker:
                 "ids": [run.id for run in pack],
             },
         }  # fmt: skip
-        how = made(self.device, budget.precision)
+        measured_by = made(self.device, budget.precision)
+        how = measured_by | {"threads": trained.engine.get("threads", measured_by["threads"])}
         publications: list[Publication] = []
         for i, run in enumerate(pack):
             document = {
@@ -194,7 +197,7 @@ class Worker:
                 "event_shape": list(dataset.event_shape), **outcome(trained, i, error),
                 "metrics": measured[i] if trained.diverged[i] is None else {},
                 "curves": {name: (c if name == "step" else c[:, i]).tolist() for name, c in trained.curves.items()},
-                "cost": cost, "made": how, "measured": how,
+                "cost": cost, "made": how, "measured": measured_by,
             }  # fmt: skip
             weights = packing.unstack(trained.runs.state, i) if self.keep_weights else {}
             kept = {name: tensor.cpu().numpy() for name, tensor in weights.items()}
@@ -214,15 +217,17 @@ class Worker:
         try:
             return *self.measure(runs, dataset, chosen), None
         except Exception as error:
-            first = error
+            whole = error
         found, drawn = [{} for _ in runs.seeds], [{} for _ in runs.seeds]
+        faults: list[Exception] = []
         for one in chosen:
             try:
                 new, drawn = self.measure(runs, dataset, [one])
-            except Exception:
+            except Exception as error:
+                faults.append(error)
                 continue
             found = [old | values for old, values in zip(found, new, strict=True)]
-        return found, drawn, first
+        return found, drawn, faults[0] if faults else None if chosen else whole
 
     def again(self, run: Run, document: dict[str, Any], store: Store, names: Container[str]) -> Publication | None:
         """Measure these metrics of a finished run anew from its stored weights; None where there are none."""

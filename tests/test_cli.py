@@ -207,7 +207,8 @@ def test_the_table_is_on_stdout_and_words_about_it_on_stderr(zoo: tuple[Path, Sa
     assert f"report:  {Path('reports/zoo/report.md')}" in said.out
     assert max(map(len, said.out.splitlines())) <= 100
     lines = said.err.splitlines()
-    assert lines[-1] == f"{ZOO_RUNS} runs: {ZOO_RUNS} trained, 0 measured again, 0 failed"
+    assert lines[-2] == f"{ZOO_RUNS} runs: {ZOO_RUNS} trained, 0 measured again, 0 failed"
+    assert re.fullmatch(r"[\d.]+ s: .*compile \d+%.*", lines[-1])
     assert lines[0].startswith(f"2/{ZOO_RUNS} runs  linear_ae, linear, on digits: 2 runs")
     assert lines[-2].startswith(f"{ZOO_RUNS}/{ZOO_RUNS} runs  ")
 
@@ -460,7 +461,7 @@ def test_code_of_ones_own_wants_permission_and_its_failures_are_named(cli: Cli, 
     assert any(
         line.startswith(f"diverged: code/mine.py:MINE on pinwheel, seed 0 ({diverged['id']}): ") for line in lines
     )
-    assert lines[-1] == "3 runs: 3 trained, 0 measured again, 2 failed"
+    assert lines[-2] == "3 runs: 3 trained, 0 measured again, 2 failed"
     assert "Traceback" not in said.err
     assert "in noise" in failed["error"]["traceback"]
     page = (tmp_path / "reports/trial/report.md").read_text()
@@ -1004,7 +1005,7 @@ def test_a_metric_without_weights_is_a_note_and_retrain_is_the_way_on(cli: Cli, 
     assert "--retrain" in note
     assert last == "4 runs: nothing left to do, 0 failed"
     said = cli(*words, *more, "--retrain")
-    assert said.err.splitlines()[-1] == "4 runs: 4 trained, 0 measured again, 0 failed"
+    assert said.err.splitlines()[-2] == "4 runs: 4 trained, 0 measured again, 0 failed"
     assert all("parameters" in d["metrics"] for d in documents(tmp_path))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from types import ModuleType
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 from fake_graph import fake_graph
 from oracles import fitting
+from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from aebench import engine, feed, optim, packing
@@ -33,7 +35,7 @@ DESCENTS = [Descent(FALLING), Descent(2e-3), Descent(1e-3, clip=Schedule(((0.0, 
 def recording(monkeypatch: pytest.MonkeyPatch) -> None:
     """The CPU, as if it had graphs and Adam were ready for them."""
     monkeypatch.setattr(engine, "capture_on", lambda device: fake_graph)
-    monkeypatch.setattr(training, "threads", lambda pack: ())
+    monkeypatch.setattr(training, "threads", lambda pack, feed, hyper: ())
     monkeypatch.setattr(optim, "_CAPTURABLE", {"adam": ("cpu",)})
 
 
@@ -225,7 +227,10 @@ def test_threads_follow_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
         threads.run(chunk, True)
     assert used[6:] == [2, 2, 1, 1, 1, 1]
     cost[2] = 1.0
-    for _ in range(threads.AGAIN + 4):
+    for _ in range(4 * threads.AGAIN):
+        threads.run(chunk, True)
+    assert set(used[12:]) == {1}, "it was far behind, so it is not asked so soon"
+    for _ in range(3 * threads.AGAIN):
         threads.run(chunk, True)
     assert used[-1] == 2
     assert threads.choice == {"threads": max(set(used), key=used.count)}
@@ -249,3 +254,132 @@ def test_large_products_go_through_onednn() -> None:
         assert ("_linear_pointwise" in recorded.code) == torch.backends.mkldnn.is_available()
         assert (recorded(x, w, b) - plain).abs().max() < 1e-4 * plain.abs().max()
         assert flops(lambda r=recorded, a=(x, w, b): r(*a)) == count == 2 * 128 * 300 * 200 * max(sum(shape), 1)
+
+
+# --- steps of networks and losses that users write
+
+
+class Own:
+    """A network whose parts a test gives."""
+
+    def __init__(self, encoder: Any, decoder: Any) -> None:
+        self.parts = encoder, decoder
+
+    def encoder(self, event_shape: Any, outputs: int) -> nn.Module:
+        return self.parts[0](outputs)
+
+    def decoder(self, latent: int, event_shape: Any) -> nn.Module:
+        return self.parts[1](latent)
+
+
+class Projected(nn.Module):
+    """A constant that is neither parameter nor buffer."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.matrix = torch.randn(size, size, generator=torch.Generator().manual_seed(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.matrix
+
+
+def flat(*layers: Any) -> Any:
+    return lambda outputs: nn.Sequential(nn.Flatten(), *(layer() for layer in layers), nn.Linear(64, outputs))
+
+
+def grown(last: nn.Module) -> Any:
+    return lambda latent: nn.Sequential(nn.Linear(latent, 64), nn.Unflatten(1, (4, 4, 4)), last)
+
+
+INPLACE = Own(
+    flat(lambda: nn.ReLU(inplace=True)),
+    grown(nn.Sequential(nn.ReLU(inplace=True), nn.ConvTranspose2d(4, 1, 4, 2, 1), nn.Hardtanh(0, 1, inplace=True))),
+)
+CONV1D = Own(
+    lambda outputs: nn.Sequential(
+        nn.Flatten(2), nn.Conv1d(1, 4, 4, 4), nn.ReLU(), nn.Flatten(), nn.Linear(64, outputs)
+    ),
+    lambda latent: nn.Sequential(nn.Linear(latent, 64), nn.Unflatten(1, (1, 8, 8))),
+)
+CONSTANT = Own(
+    lambda outputs: nn.Sequential(nn.Flatten(), Projected(64), nn.Linear(64, outputs)),
+    lambda latent: nn.Sequential(nn.Linear(latent, 64), nn.Unflatten(1, (1, 8, 8))),
+)
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+@pytest.mark.parametrize("precision", ["fp64", "fp32", "bf16"])
+@pytest.mark.parametrize("network", [INPLACE, CONV1D, CONSTANT], ids=["in place", "conv1d", "constant"])
+def test_whatever_a_network_does_the_gradients_are_those_of_autograd(network: Own, precision: str, runs: int) -> None:
+    if precision == "fp64" and network is CONSTANT:
+        pytest.skip("its constant is float32")
+    variant, dtype = resolve(VARIANTS, "variants", "ae"), DTYPES[precision]
+    sizes, x = variant.sizes(latent=6), torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    settings = [Setting(seed) for seed in range(runs)]
+    nets = [packing.build(variant, (1, 8, 8), network, sizes, s.seed).to(dtype) for s in settings]
+    pack = packing.Pack(variant, nets, [s.descent for s in settings], "adam")
+    batches = feed.Feed(Examples(x), 16, {}, range(runs), dtype)
+    batches.fill(0)
+    batch, hp = batches.step(0), Hyper(variant, settings, pack.stacked, x.device, dtype).at(0.0)
+    before = batch.x.clone()
+    pack.prepare(batch, hp, training.PRODUCTS.get(precision))
+    found = pack.traced[""](pack.leaves, batch.x, batch.noise, hp)[1]
+    assert torch.equal(batch.x, before), "the data are left as they were"
+    call, own = partial(pack.call, pack.losses[""], pack.parameters, batch, hp), list(pack.parameters.values())
+    exact = torch.autograd.grad(call()["loss"].sum(), own)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = torch.autograd.grad(call()["loss"].sum(), own)
+    a, b, c = (torch.cat([g.flatten() for g in gradients]) for gradients in (found, exact, rounded))
+    allowed = 1.5 * (c - b).norm() if precision == "bf16" else {"fp64": 1e-12, "fp32": 1e-5}[precision] * b.norm()
+    assert (a - b).norm() <= allowed
+
+
+def test_only_plain_affine_maps_go_through_onednn() -> None:
+    """Not a scaled sum, nor an addend of another shape."""
+    from aebench import graph
+
+    x, w = torch.randn(300, 300), torch.randn(300, 300)
+    for addend in (torch.randn(300), torch.randn(300, 1), torch.randn(300, 300)):
+        recorded = make_fx(lambda b, x, w: torch.addmm(b, x, w, beta=0.5, alpha=2.0), tracing_mode="fake")(addend, x, w)
+        graph.onednn(recorded.graph)
+        assert "_linear_pointwise" not in recorded.code
+    other = make_fx(lambda b, x, w: torch.addmm(b, x, w), tracing_mode="fake")(torch.randn(300, 1), x, w)
+    graph.onednn(other.graph)
+    assert "_linear_pointwise" not in other.code
+
+
+def test_a_choice_of_threads_is_offered_only_where_it_changes_no_bit() -> None:
+    """A learnt scale's gradient is one sum over all pixels of a batch, which two threads share out."""
+    before, x = torch.get_num_threads(), torch.rand(300, 1, 28, 28)
+    offered: dict[str, tuple[int, ...]] = {}
+    try:
+        torch.set_num_threads(4)
+        for name in ("vae", "sigma_vae"):
+            variant = resolve(VARIANTS, "variants", name)
+            sizes, setting = variant.sizes(latent=4), Setting()
+            net = packing.build(variant, (1, 28, 28), MLP((64,)), sizes, 0)
+            pack = packing.Pack(variant, [net], [setting.descent], "adam")
+            batches = feed.Feed(Examples(x), 128, variant.noise(128, (1, 28, 28), sizes), [0], torch.float32)
+            hyper = Hyper(variant, [setting], False, x.device, torch.float32)
+            training.prepare(pack, batches, hyper, None)
+            offered[name] = training.threads(pack, batches, hyper)
+            assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+    assert offered == {"vae": (4, 1), "sigma_vae": (4,)}
+
+
+def test_what_cannot_be_recorded_goes_on_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In "auto"; who asks for the graph is told."""
+
+    def refuse(call: Any) -> Any:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(engine, "capture_on", lambda device: refuse)
+    monkeypatch.setattr(optim, "_CAPTURABLE", {"adam": ("cpu",)})
+    auto = trained(mode="auto")
+    assert auto.engine["engine"] == "eager"
+    assert "not permitted" in auto.engine["no_graph"]
+    assert same(auto, trained(mode="eager"))
+    with pytest.raises(RuntimeError, match="not permitted"):
+        trained(mode="graph")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
@@ -111,7 +110,7 @@ def run(
     from aebench.reporting.account import in_words
     from aebench.suite import read
 
-    ledger = Ledger(begin=time.perf_counter() - time.process_time())  # with what the program took to start
+    ledger = Ledger()
     wanted = read(suite, overrides=_pairs(overrides), seeds=seeds, smoke=smoke, allow_code=allow_code)
     todo = pipeline.plan(wanted, out_dir, retry_failed=retry_failed, retrain=retrain, allow_code=allow_code)
     if dry_run:
@@ -135,9 +134,9 @@ def run(
             soft_wrap=True,
         )  # fmt: skip
         raise typer.Exit(130) from None
-    show_places(done, as_json)
     if not quiet and (done.trained or done.measured):
         err.print(in_words(ledger.read()), soft_wrap=True)
+    show_places(done, as_json)
     if done.failed:
         raise typer.Exit(1)
 

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from aebench.clock import STAGES
 from aebench.reporting.markdown import code, escape, folded, table
 from aebench.tables.numbers import format_settings
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
     from aebench.store.documents import Document
 
-STAGES = ("data", "compile", "train", "evaluate", "likelihood")
-"""What the seconds of a pack are spent on."""
 ALL_STAGES = ("set-up", *STAGES, "write", "report", "other")
 """And those of a command: imports and checks before; results, figures and pages after."""
 ASKED_FOR = ("train", "likelihood")
