@@ -210,7 +210,7 @@ def test_the_table_is_on_stdout_and_words_about_it_on_stderr(zoo: tuple[Path, Sa
     assert lines[-2] == f"{ZOO_RUNS} runs: {ZOO_RUNS} trained, 0 measured again, 0 failed"
     assert re.fullmatch(r"[\d.]+ s: .*compile \d+%.*", lines[-1])
     assert lines[0].startswith(f"2/{ZOO_RUNS} runs  linear_ae, linear, on digits: 2 runs")
-    assert lines[-2].startswith(f"{ZOO_RUNS}/{ZOO_RUNS} runs  ")
+    assert lines[-3].startswith(f"{ZOO_RUNS}/{ZOO_RUNS} runs  ")
 
 
 def test_the_report_shows_every_figure(zoo: tuple[Path, Said]):
