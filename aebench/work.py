@@ -258,12 +258,12 @@ class Worker:
         return Runs(variant, net, sizes, [spec["seed"]], state, hyper.final)
 
 
-PACKED = {"connected": 1_400_000, "convolutional": 30_000}
+PACKED = {"connected": 400_000, "convolutional": 30_000}
 """Parameters up to which a net is trained in a pack on a CPU.
 
 Measured by tests/benchmarks/training.py, four runs packed against one by one, each at its best number of threads:
-fully connected nets gain 2.4 at 10 thousand parameters, 1.16 at 238 thousand and 1.04 [0.94, 1.12] at 1.3 million, the
-largest tried; convolutional ones gain 1.55 at 24 thousand and lose 0.91 at 56 thousand.
+fully connected nets gain 2.4 at 10 thousand parameters, 1.18 at 238 thousand, .99 [.94, 1.05] at 540 thousand and lose
+.93 at 1.3 million; convolutional ones gain 1.63 at 24 thousand and lose .81 at 56 thousand.
 """
 ONE_THREAD = {"connected": 100_000, "convolutional": 30_000}
 """Parameters up to which a net is measured with one thread."""
