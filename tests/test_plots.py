@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats as reference
 
-from aebench import closed_forms
-from aebench.plots import FIGURES, NEEDS, file_name, groups, pictures, style, with_documents
+from aebench import closed_forms, groups
+from aebench.plots import FIGURES, NEEDS, file_name, pictures, style, with_documents
 from aebench.store.frame import from_documents
 
 BETAS = (1.0, 0.1, 0.01)

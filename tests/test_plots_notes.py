@@ -229,7 +229,7 @@ def test_losses_compares_likelihoods_per_element_and_scores_by_their_ratio():
 
 
 def test_ties_are_paired_by_seed():
-    from aebench.plots.groups import series
+    from aebench.groups import series
 
     documents = runs("losses")
     for d in documents:
@@ -403,7 +403,7 @@ def test_latent_picture_leaves_wider_codes_out():
 
 
 def test_a_sweep_of_the_notes_beta_is_one_line():
-    from aebench.plots.groups import series
+    from aebench.groups import series
 
     documents = [document("energy_vae", seed, ["sse"], notes_beta=b) for b in (10.0, 1.0) for seed in range(2)]
     documents += [document("energy_vae", 0, ["sse"], notes_beta={"points": [[0.0, 1.0], [1.0, 9.0]], "kind": "linear"})]

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 
 from aebench import stats
+from aebench.groups import Setting, datasets, number, seeds, series
 from aebench.plots import Arrays, Drawing, file_name, style
-from aebench.plots.groups import Setting, datasets, number, seeds, series
 
 PER_FIGURE = 12
 UNITS = {"kl": "nats per example"}

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from pandas import DataFrame
 
+from aebench.groups import Setting, datasets, intervals, number, seeds, series, value
 from aebench.plots import Arrays, Drawing, file_name, lines, style
-from aebench.plots.groups import Setting, datasets, intervals, number, seeds, series, value
 from aebench.variants import VARIANTS
 
 GAIN, GAP = "denoising_gain_db_", "denoising_gap_db_"

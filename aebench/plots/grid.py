@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from aebench.plots import style
-from aebench.plots.groups import Panel
+from aebench.plots.panels import Panel
 
 ROWS = 6
 """Rows of panels in one figure; more make more figures."""

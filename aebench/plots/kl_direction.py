@@ -10,8 +10,8 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from pandas import DataFrame
 
+from aebench.groups import Series, datasets, ordered, seeds, series
 from aebench.plots import Arrays, Drawing, file_name, lines, style
-from aebench.plots.groups import Series, datasets, ordered, seeds, series
 
 MEASURES = {
     "mean_activation": "mean activation of units",

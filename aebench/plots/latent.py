@@ -14,8 +14,9 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from pandas import DataFrame
 
+from aebench.groups import datasets, evaluated
 from aebench.plots import Arrays, Drawing, file_name, grid, style
-from aebench.plots.groups import Panel, datasets, evaluated, in_words, lowest_seeds, picture_rows
+from aebench.plots.panels import Panel, in_words, lowest_seeds, picture_rows
 
 BUBBLES = 60
 """Posteriors drawn in a panel, of the first codes; all would hide one another."""

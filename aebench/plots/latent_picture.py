@@ -10,8 +10,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from pandas import DataFrame
 
+from aebench.groups import Setting, datasets, evaluated, intervals, seeds, series
 from aebench.plots import Arrays, Drawing, file_name, style
-from aebench.plots.groups import Setting, datasets, evaluated, intervals, seeds, series
 from aebench.plots.latent import BUBBLES, COLUMNS, MARGIN, Cloud, class_handles, cloud_of, paint, spread, units
 
 ACROSS = 3

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 from pandas import DataFrame
 
-from aebench.plots.groups import Series, Setting, intervals, number, ordered, value
+from aebench.groups import Series, Setting, intervals, number, ordered, value
 
 SYMBOLS = {"sigma": "σ", "lam": "λ", "beta": "β"}
 """Hyperparameters by the letter that formulas have."""

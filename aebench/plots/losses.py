@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 
 from aebench import stats
+from aebench.groups import Setting, datasets, intervals, seeds, series
 from aebench.plots import Arrays, Drawing, file_name, style
-from aebench.plots.groups import Setting, datasets, intervals, seeds, series
 from aebench.tables import format_interval
 
 Floats = NDArray[np.float64]

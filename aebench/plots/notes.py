@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from pandas import DataFrame
 
+from aebench.groups import Setting, datasets, intervals, seeds, series
 from aebench.plots import Arrays, Drawing, file_name, lines, style
-from aebench.plots.groups import Setting, datasets, intervals, seeds, series
 from aebench.variants import VARIANTS
 
 ERROR, GAIN = "sse", "denoising_gain_db_0.25"

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 
 from aebench import closed_forms
+from aebench.groups import Series, datasets, ordered, seeds, series, value
 from aebench.plots import Arrays, Drawing, file_name, lines, style
-from aebench.plots.groups import Series, datasets, ordered, seeds, series, value
 
 Floats = NDArray[np.float64]
 PANELS = {

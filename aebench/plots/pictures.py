@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pandas import DataFrame
 
+from aebench.groups import datasets, evaluated
 from aebench.plots import Arrays, Drawing, file_name, grid, style
-from aebench.plots.groups import Panel, datasets, evaluated, in_words, lowest_seeds, picture_rows
+from aebench.plots.panels import Panel, in_words, lowest_seeds, picture_rows
 
 Array = NDArray[Any]
 Held = Mapping[str, Array]

@@ -9,8 +9,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from pandas import DataFrame
 
+from aebench.groups import Setting, datasets, intervals, number, ordered, seeds, series, value
 from aebench.plots import Arrays, Drawing, file_name, lines, style
-from aebench.plots.groups import Setting, datasets, intervals, number, ordered, seeds, series, value
 
 ERROR = "sse"
 PANELS = {"l0_fraction": "units in use (fraction of |h| above threshold)", "hoyer": "Hoyer sparsity of the code"}

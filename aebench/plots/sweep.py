@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from pandas import DataFrame
 
+from aebench.groups import Series, datasets, intervals, number, seeds, series, weight
 from aebench.plots import Arrays, Drawing, file_name, style
-from aebench.plots.groups import Series, datasets, intervals, number, seeds, series, weight
 from aebench.plots.known import Known, known
 
 Floats = NDArray[np.float64]

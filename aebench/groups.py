@@ -1,12 +1,11 @@
-"""Which runs make one line, one row, one panel; and their mean over seeds."""
+"""Which runs make one line of a comparison or figure, and which one setting; and their mean over seeds."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,6 @@ from pandas import DataFrame
 
 from aebench import stats
 
-COLUMNS = 8
-"""Panels in a row of a grid of pictures."""
 KL_WEIGHT = ("beta", "notes_beta")
 """The hyperparameters that are the KL weight, or its inverse."""
 
@@ -79,56 +76,6 @@ def series(frame: DataFrame, swept: Collection[str] = KL_WEIGHT) -> list[Series]
     return [Series(label, _settings(label, part)) for label, part in zip(_labels(heads), parts, strict=True)]
 
 
-def lowest_seeds(frame: DataFrame) -> list[tuple[str, str]]:
-    """For each setting of one data set its label and the id of the run with the lowest seed."""
-    return [(setting.label, setting.first) for line in series(frame) for setting in line.settings]
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A place in a grid of pictures: one run."""
-
-    row: str
-    """The sweep that it is part of; empty where it is none."""
-    title: str
-    run: str
-
-    @property
-    def lines(self) -> str:
-        """Row and title, a line each."""
-        return f"{self.row}\n{self.title}" if self.row else self.title
-
-
-def picture_rows(frame: DataFrame, runs: Container[str]) -> list[list[Panel]]:
-    """Rows of panels for one data set: one for each sweep of the KL weight, then those of all other settings.
-
-    `runs`: the ids that have something to show; of each setting the lowest seed is asked.
-    """
-    rows: list[list[Panel]] = []
-    others: list[Panel] = []
-    for line in series(frame):
-        shown = [setting for setting in line.settings if setting.first in runs]
-        if line.is_sweep:
-            panels = [Panel(line.label, _weight(s.kl_weight), s.first) for s in shown]
-            rows += [panels[i : i + COLUMNS] for i in range(0, len(panels), COLUMNS)]
-        else:
-            others += [Panel("", "\n".join(filter(None, (line.label, _weight(s.kl_weight)))), s.first) for s in shown]
-    width = max([4, *map(len, rows)])
-    return rows + [others[i : i + width] for i in range(0, len(others), width)]
-
-
-def in_words(panels: Sequence[Panel], each: Callable[[Panel], str] = lambda panel: "") -> str:
-    """The panels of a figure in a line: of each sweep the first and the last; `each` may add to a panel's name."""
-    said: list[str] = []
-    for row, held in groupby(panels, key=lambda panel: panel.row):
-        first, *rest = (f"{panel.title}{each(panel)}".replace("\n", ", ") for panel in held)
-        if row:
-            said.append(f"{row}, {first}{f' to {rest[-1]}' if rest else ''}")
-        else:
-            said += [first, *rest]
-    return "; ".join(said)
-
-
 def value(setting: Setting, name: str) -> float:
     """A hyperparameter or size of a setting; NaN where it has none of that name, or one that is no number."""
     spec = setting.rows["spec"].iloc[0]
@@ -183,11 +130,12 @@ def _settings(label: str, part: DataFrame) -> tuple[Setting, ...]:
     for key in dict.fromkeys(keys):
         rows = part[keys == key]
         b = float(weight(rows)[0])
-        found.append(Setting(", ".join(filter(None, (label, _weight(b)))), b, rows))
+        found.append(Setting(", ".join(filter(None, (label, kl_weight_in_words(b)))), b, rows))
     return tuple(sorted(found, key=lambda setting: -np.nan_to_num(setting.kl_weight, nan=np.inf)))
 
 
-def _weight(b: float) -> str:
+def kl_weight_in_words(b: float) -> str:
+    """`KL weight 0.1`; nothing where there is none."""
     return "" if np.isnan(b) else f"KL weight {number(b)}"
 
 
