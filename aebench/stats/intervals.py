@@ -1,25 +1,26 @@
-"""Intervals over seeds: arrays in, arrays out. The last axis is always that of the seeds."""
+"""The mean over seeds and its t interval, and the records that every interval comes in."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from aebench.errors import InputError
 
 Floats = NDArray[np.float64]
 Missing = Literal["refuse", "drop"]
-PAIRS = 3
-"""Fewer pairs than these get no interval."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over `n` seeds and its interval, in the unit of the values. NaN where `n` is too small to tell."""
+    """A mean over `n` seeds and its interval, in the unit of the values. NaN where `n` is too small to tell.
+
+    `seed` is that of the resampling, None where nothing is drawn.
+    """
 
     mean: float
     low: float
@@ -28,6 +29,7 @@ class Interval:
     sd: float
     method: str
     level: float
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,12 @@ class Intervals:
     sd: Floats
     method: str
     level: float
+    seed: int | None = None
+
+    def at(self, *index: int) -> Interval:
+        """One of them, such as `at(2)` or `at(0, 3)`; `at()` where there is but one."""
+        mean, low, high, sd = (float(value[index]) for value in (self.mean, self.low, self.high, self.sd))
+        return Interval(mean, low, high, int(self.n[index]), sd, self.method, self.level, self.seed)
 
 
 def mean_intervals(values: ArrayLike, level: float = 0.95, missing: Missing = "refuse") -> Intervals:
@@ -50,7 +58,7 @@ def mean_intervals(values: ArrayLike, level: float = 0.95, missing: Missing = "r
     with NaN bounds, none gives NaN. NaN values are refused, or with `missing="drop"` left out and not counted in `n`;
     infinite ones are refused. `sd` is the standard deviation of the values (divisor n - 1).
     """
-    x, n = _checked(values, level, missing)
+    x, n = checked(values, level, missing)
     kept = ~np.isnan(x)
     nothing = np.full(n.shape, np.nan)
     mean = np.divide(x.sum(axis=-1, where=kept), n, out=nothing.copy(), where=n > 0)
@@ -63,27 +71,27 @@ def mean_intervals(values: ArrayLike, level: float = 0.95, missing: Missing = "r
 
 def mean_interval(values: ArrayLike, level: float = 0.95, missing: Missing = "refuse") -> Interval:
     """Mean and t interval of one set of values `[seeds]`; see `mean_intervals`."""
-    return _single(mean_intervals(_vector(values), level, missing))
+    return mean_intervals(vector(values), level, missing).at()
 
 
-def paired_difference(a: ArrayLike, b: ArrayLike, level: float = 0.95, missing: Missing = "refuse") -> Interval:
-    """Mean of a - b and its t interval, `a` and `b` `[seeds]` in the same order of seeds.
-
-    Fewer than three pairs give NaN bounds. With `missing="drop"` a pair counts only where both values are there.
-    """
-    x, y = _vector(a), _vector(b)
-    if x.shape != y.shape:
-        raise InputError(f"pairs need as many values on each side, not {x.size} and {y.size}")
-    _checked(x, level, missing)
-    _checked(y, level, missing)
-    found = mean_intervals(x - y, level, missing)
-    few = found.n < PAIRS
-    low, high = np.where(few, np.nan, found.low), np.where(few, np.nan, found.high)
-    return _single(replace(found, low=low, high=high, method="paired t"))
+def wilson(share: ArrayLike, n: ArrayLike, level: float) -> tuple[Floats, Floats]:
+    """Both bounds of Wilson's interval (JASA 1927) of a share among `n`, which need not be whole; NaN stays NaN."""
+    p, size = np.asarray(share, np.float64), np.asarray(n, np.float64)
+    part = ndtri((1 + level) / 2) ** 2 / size
+    half = np.sqrt(part * (p * (1 - p) + part / 4)) / (1 + part)
+    middle = (p + part / 2) / (1 + part)
+    return np.where(p == 0, 0, middle - half), np.where(p == 1, 1, middle + half)  # where rounding alone parts them
 
 
-def _checked(values: ArrayLike, level: float, missing: Missing) -> tuple[Floats, NDArray[np.int64]]:
-    """The values as float64 and how many of the last axis are there."""
+def upwards(better: str) -> int:
+    """What values are multiplied with for higher to be better: 1 or -1."""
+    if better not in ("lower", "higher"):
+        raise InputError(f"better {better!r}: choose from lower, higher")
+    return 1 if better == "higher" else -1
+
+
+def checked(values: ArrayLike, level: float, missing: Missing) -> tuple[Floats, NDArray[np.int64]]:
+    """The values as float64 and how many of the last axis are there; InputError for what no interval is made of."""
     x = np.asarray(values, dtype=np.float64)
     if x.ndim == 0:
         raise InputError("an interval needs an axis of seeds, not a single number")
@@ -98,13 +106,9 @@ def _checked(values: ArrayLike, level: float, missing: Missing) -> tuple[Floats,
     return x, (~np.isnan(x)).sum(axis=-1, dtype=np.int64)
 
 
-def _vector(values: ArrayLike) -> Floats:
+def vector(values: ArrayLike) -> Floats:
+    """The values as float64 `[seeds]`; InputError for another shape."""
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 1:
         raise InputError(f"expected values [seeds], not an array of shape {list(x.shape)}")
     return x
-
-
-def _single(found: Intervals) -> Interval:
-    mean, low, high, sd = (float(value) for value in (found.mean, found.low, found.high, found.sd))
-    return Interval(mean, low, high, int(found.n), sd, found.method, found.level)
