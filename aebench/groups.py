@@ -70,10 +70,17 @@ def datasets(frame: DataFrame) -> Iterator[tuple[str, DataFrame]]:
 
 def series(frame: DataFrame, swept: Collection[str] = KL_WEIGHT) -> list[Series]:
     """The series of one data set's runs, in order of appearance; `swept` are the fields that vary along each."""
-    keys = pd.Series([_key(_without_sweep(spec, swept)) for spec in frame["spec"]], index=frame.index)
-    parts = [frame[keys == key] for key in dict.fromkeys(keys)]
-    heads = [(str(part["variant"].iloc[0]), _settings_of(part, swept)) for part in parts]
+    parts = _parts(frame, [_key(without_sweep(spec, swept)) for spec in frame["spec"]])
+    heads = [(str(part["spec"].iloc[0]["variant"]), _settings_of(part, swept)) for part in parts]
     return [Series(label, _settings(label, part)) for label, part in zip(_labels(heads), parts, strict=True)]
+
+
+def labels(specs: Sequence[Mapping[str, Any]], networks: Sequence[str]) -> list[str]:
+    """For settings of one data set the variant of each, and what tells it from others of that name.
+
+    `specs`: one specification a setting; `networks`: its network in words, as the frame has it.
+    """
+    return _labels([(spec["variant"], _settled(spec, words)) for spec, words in zip(specs, networks, strict=True)])
 
 
 def value(setting: Setting, name: str) -> float:
@@ -99,7 +106,7 @@ def intervals(settings: Sequence[Setting], column: str) -> Intervals:
 
 def seeds(frame: DataFrame) -> str:
     """How many seeds stand behind the runs, in words for a caption."""
-    counts = sorted(Counter(_without_seed(spec) for spec in frame["spec"]).values())
+    counts = sorted(Counter(without_seed(spec) for spec in frame["spec"]).values())
     if counts[-1] == 1:
         return "one seed, so without intervals"
     number = str(counts[0]) if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
@@ -125,10 +132,8 @@ def weight(frame: DataFrame) -> NDArray[np.float64]:
 
 
 def _settings(label: str, part: DataFrame) -> tuple[Setting, ...]:
-    keys = pd.Series([_without_seed(spec) for spec in part["spec"]], index=part.index)
     found: list[Setting] = []
-    for key in dict.fromkeys(keys):
-        rows = part[keys == key]
+    for rows in _parts(part, [without_seed(spec) for spec in part["spec"]]):
         b = float(weight(rows)[0])
         found.append(Setting(", ".join(filter(None, (label, kl_weight_in_words(b)))), b, rows))
     return tuple(sorted(found, key=lambda setting: -np.nan_to_num(setting.kl_weight, nan=np.inf)))
@@ -139,21 +144,37 @@ def kl_weight_in_words(b: float) -> str:
     return "" if np.isnan(b) else f"KL weight {number(b)}"
 
 
+def _parts(frame: DataFrame, keys: Sequence[str]) -> list[DataFrame]:
+    """The rows of each key, in order of appearance."""
+    codes = pd.factorize(np.array(keys, dtype=object))[0]
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order])) + 1
+    return [frame.iloc[rows] for rows in np.split(order, starts)] if len(keys) else []
+
+
 def _settings_of(part: DataFrame, swept: Collection[str]) -> dict[str, Any]:
-    spec = _without_sweep(part["spec"].iloc[0], swept)
+    return _settled(without_sweep(part["spec"].iloc[0], swept), str(part["network"].iloc[0]))
+
+
+def _settled(spec: Mapping[str, Any], network: str) -> dict[str, Any]:
     head = {name: spec[name] for name in ("hyper", "sizes", "train")}
-    return {**head, "network": str(part["network"].iloc[0]), "version": spec["version"]}
+    return {**head, "network": network, "version": spec.get("version")}
 
 
 def _labels(heads: list[tuple[str, dict[str, Any]]]) -> list[str]:
     """A label for each (name, settings): the name, and what tells it from others of that name."""
     flat = [dict(_flatten(settings)) for _, settings in heads]
-    labels: list[str] = []
+    held: dict[str, int] = Counter(name for name, _ in heads)
+    found: dict[tuple[str, str], Counter[str]] = {}
     for (name, _), own in zip(heads, flat, strict=True):
-        others = [leaf for (other, _), leaf in zip(heads, flat, strict=True) if other == name]
-        telling = [key for key in own if any(own[key] != other.get(key) for other in others)]
-        labels.append(", ".join([name, *(_said(key, own[key]) for key in telling)]))
-    return labels
+        for key, value in own.items():
+            found.setdefault((name, key), Counter())[json.dumps(value)] += 1
+    shared = {of for of, counts in found.items() if max(counts.values()) == held[of[0]]}
+    texts: list[str] = []
+    for (name, _), own in zip(heads, flat, strict=True):
+        telling = [key for key in own if (name, key) not in shared]
+        texts.append(", ".join([name, *(_said(key, own[key]) for key in telling)]))
+    return texts
 
 
 def _said(key: str, value: Any) -> str:
@@ -175,12 +196,19 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{key}", value
 
 
-def _without_seed(spec: Mapping[str, Any]) -> str:
-    return _key({key: value for key, value in spec.items() if key != "seed"})
+def without_seed(spec: Mapping[str, Any]) -> str:
+    """What runs of one setting share, as one text; where a user's own file lies does not belong to it."""
+    data = {key: value for key, value in spec["data"].items() if key != "source"}
+    return _key({**{key: value for key, value in spec.items() if key != "seed"}, "data": data})
 
 
-def _without_sweep(spec: Mapping[str, Any], swept: Collection[str]) -> dict[str, Any]:
-    """A schedule is no point of a sweep, and stays."""
+def without_data(spec: Mapping[str, Any]) -> str:
+    """What runs of one setting share whatever they were trained on, as one text."""
+    return _key({key: value for key, value in spec.items() if key not in ("seed", "data")})
+
+
+def without_sweep(spec: Mapping[str, Any], swept: Collection[str]) -> dict[str, Any]:
+    """A specification without the seed and the fields that are swept; a schedule is no point of a sweep, and stays."""
     kept = {key: value for key, value in spec.items() if key != "seed"}
     for section in ("hyper", "sizes"):
         own = spec[section].items()

@@ -22,6 +22,7 @@ def of(suite: Suite) -> dict[str, Any]:
         "about": suite.about,
         "figures": list(suite.figures),
         "metrics": [metric.name for metric, _ in suite.metrics],
+        **({"tune": suite.tune.said} if suite.tune else {}),
         "ids": [run.id for run in suite.runs],
         "arguments": list(suite.arguments),
         "text": suite.text,

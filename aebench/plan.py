@@ -59,7 +59,10 @@ def whole(document: Document, stored: Mapping[str, Document]) -> bool:
 
 
 def outdated(document: Document, suite: Suite, allow_code: bool = False) -> list[str]:
-    """The suite's metrics that a finished run lacks, or has of another version or with other options."""
+    """The suite's metrics that a finished run lacks, or has of another version or with other options.
+
+    Of a tuned suite the metric that chooses is wanted on the validation part as well.
+    """
     if document["status"] != "ok":
         return []
     variant = resolve(VARIANTS, "variants", document["spec"]["variant"], allow_code=allow_code)
@@ -67,7 +70,8 @@ def outdated(document: Document, suite: Suite, allow_code: bool = False) -> list
     names: list[str] = []
     for metric, options in suite.metrics:
         want = {"version": metric.version, "options": json.loads(json.dumps(options._asdict()))}
-        have = [document["metrics"].get(name, {}) for name in metric.values(options)]
+        parts = ("metrics", "validation") if metric.name == suite.validated else ("metrics",)
+        have = [document.get(part, {}).get(name, {}) for part in parts for name in metric.values(options)]
         if metric.applies(variant.offers(sizes), sizes.latent) and any(
             {key: h.get(key) for key in want} != want for h in have
         ):

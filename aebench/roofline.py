@@ -22,11 +22,11 @@ from torch.utils.flop_counter import flop_registry
 from aebench import graph
 from aebench.clock import clock
 from aebench.device import arithmetic, free_bytes
+from aebench.effort import first_batch, step_flops
 from aebench.feed import Batch, Examples
 from aebench.optim import buffers
 from aebench.packing import Runs
 from aebench.train import DTYPES, PRODUCTS, Budget, Hyper, Setting
-from aebench.work import first_batch, step_flops
 
 COPY_BYTES = 256 * 2**20
 """Bytes of the tensor that is copied: well above the last cache of any processor."""
@@ -85,7 +85,7 @@ def floor(runs: Runs, setting: Setting, examples: Examples, budget: Budget) -> F
     Counted: each parameter's `passes`; the result of each matrix product and convolution of the loss, written once
     forward and read once backward (what is done element by element could be fused into them); examples, as they are
     stored, and noise read once. Gradients of activations and the drawing of noise are left out: it is a floor. FLOPs
-    are those of `work.step_flops`.
+    are those of `effort.step_flops`.
     """
     batch = first_batch(runs.variant, runs.sizes, setting, examples, budget.batch, runs.dtype)
     word = DTYPES[budget.precision].itemsize

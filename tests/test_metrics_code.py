@@ -15,7 +15,7 @@ from oracles import metric, optimal_linear_vae, pack, variant
 
 from aebench import streams
 from aebench.feed import Examples
-from aebench.metrics.evaluate import arrays
+from aebench.metrics.arrays import arrays
 from aebench.networks import MLP, Conv
 from aebench.packing import build
 from aebench.variant import Normal
@@ -202,7 +202,7 @@ def test_kl_per_dimension_is_kept_of_the_whole_part():
         assert kept["kl_per_dimension"].dtype == np.float32
         np.testing.assert_allclose(kept["kl_per_dimension"], exact, rtol=1e-6, atol=1e-7)
         assert kept["codes"].shape == kept["codes_sd"].shape == (500, 3)
-        np.testing.assert_allclose(kept["codes"], mu[:500], rtol=1e-6)
+        np.testing.assert_allclose(kept["codes"], mu[:500], rtol=1e-3, atol=1e-7)  # in half precision
     (energy, _) = measured(runs, x, "energy")
     assert energy["kl"]["value"] == pytest.approx(exact.sum(), rel=1e-9)
     sizes = AE.sizes(latent=2)

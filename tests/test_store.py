@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic import METRICS, document
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from synthetic import DATASETS, METRICS, SWEEPS, document, study
 
 from aebench.errors import InputError
-from aebench.store import Store, atomic, load
+from aebench.store import Store, atomic, documents, load
 from aebench.store.documents import NewerError
+from aebench.store.frame import from_documents
 
 ARRAYS = {"x": np.linspace(0, 1, 20, dtype=np.float32).reshape(2, 10), "labels": np.arange(4)}
 WEIGHTS = {"encoder.0.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "step": np.array(3, dtype=np.int64)}
@@ -192,6 +195,10 @@ def test_a_live_writers_temporary_files_stay(store):
         (b"", "broken JSON"),
         (b'{"schema": 1, "id": "', "broken JSON"),
         (b'{"schema": 1, "id": NaN}', "NaN is not JSON"),
+        (b'{"schema": 1, "id": -Infinity}', "-Infinity is not JSON"),
+        (b'{"schema": 1, "id": "a", "schema": 2}', "'schema' stands twice"),
+        (b'{"schema":1,"spec":{"seed":0,"seed":1}}', "'seed' stands twice"),
+        (b'{"schema" : 1, "curves": [{"\\u0061": 0, "a": 1}]}', "'a' stands twice"),
         (b"\xff\xfe{", "broken JSON"),
         (b"[" * 100_000, "broken JSON"),
         (b"[]", "not a JSON object"),
@@ -219,6 +226,8 @@ def test_broken_documents_are_one_line(store, content, line):
         ({"spec": {"variant": "vae"}}, "spec.hyper is missing"),
         ({"metrics": {"sse": {"unit": "dB"}}}, "metrics.sse has no value"),
         ({"metrics": {"sse": 3}}, "metrics.sse has no value"),
+        ({"validation": {"sse": 3}}, "validation.sse has no value"),
+        ({"validation": []}, "validation is missing or is not a dict"),
         ({"suite": None}, "suite is missing or is not a str"),
     ],
 )
@@ -339,6 +348,23 @@ def test_a_broken_manifest_is_one_line(store):
             store.manifest()
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text() | st.sampled_from(['":', '"a": 1', "a:b", "\\u003a", "\udcff"]),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(['":', "a", 'a":']), inner),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@settings(deadline=None)
+@given(tree=st.dictionaries(st.text(), JSON), ascii=st.booleans(), indent=st.none() | st.integers(0, 2))
+def test_a_file_is_read_as_the_standard_library_reads_it(tmp_path_factory, tree, ascii, indent):
+    """Whatever stands in names and texts: colons, quotes, halves of surrogate pairs."""
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    path.write_bytes(json.dumps(tree, ensure_ascii=ascii, indent=indent).encode(errors="backslashreplace"))
+    assert repr(documents.parse(path)) == repr(json.loads(path.read_bytes()))
+
+
 # ---- load
 
 
@@ -420,10 +446,28 @@ def test_what_differs_is_told_apart(tmp_path):
 
 def test_several_suites(tmp_path):
     published(tmp_path / "b", [document(suite="b")], [document()["id"]])
-    published(tmp_path / "a", [document(suite="a")])
+    published(tmp_path / "a", [document(suite="a", seed=1)])
     (tmp_path / "empty").mkdir()
     assert load(tmp_path)["suite"].tolist() == ["a", "b"]
-    assert load([tmp_path / "b", tmp_path / "a"])["suite"].tolist() == ["b", "a"]
+    frame = load([tmp_path / "b", tmp_path / "a", tmp_path / "b" / ".." / "a"])
+    assert frame["suite"].tolist() == ["b", "a"]
+    assert frame.attrs["problems"] == []
+
+
+def test_a_run_in_several_folders_counts_once(tmp_path):
+    """The first that ended well, in the place where it first stands; broken ones do not count."""
+    ids = [document(seed=seed)["id"] for seed in range(4)]
+    published(tmp_path / "mine", [document(suite="mine", seed=0), document(suite="mine", seed=1, status="failed")], ids)
+    published(tmp_path / "stored", [document(suite="stored", seed=seed) for seed in range(3)], ids)
+    published(tmp_path / "late", [document(suite="late", seed=seed, status="failed") for seed in (0, 3)])
+    (tmp_path / "late" / f"{ids[2]}.json").write_text("{")
+    frame = load([tmp_path / "mine", tmp_path / "stored", tmp_path / "late"])
+    assert frame["id"].tolist() == ids
+    assert frame["suite"].tolist() == ["mine", "stored", "stored", "late"]
+    assert frame["status"].tolist() == ["ok", "ok", "ok", "failed"]
+    broken, twice = frame.attrs["problems"]
+    assert "broken JSON" in broken
+    assert twice == "3 runs stand in more than one folder and count once: the first that ended well"
 
 
 def test_numbers_that_were_not_measured_alike_are_named(tmp_path):
@@ -459,13 +503,56 @@ def test_no_results_are_one_line(tmp_path):
         load(tmp_path / "suite.json")
 
 
-def test_two_thousand_runs(tmp_path):
-    runs = [document(seed=s, hyper={"beta": b / 100}) for s in range(5) for b in range(400)]
-    for run in runs:
-        (tmp_path / f"{run['id']}.json").write_text(json.dumps(run))
-    frame = load(tmp_path)
-    assert len(frame) == 2000
-    pd.testing.assert_index_equal(frame.index, pd.RangeIndex(2000))
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory):
+    """252 settings of two seeds: six variants, six settings each, seven data sets."""
+    folder = tmp_path_factory.mktemp("study")
+    study(folder, seeds=2)
+    return folder
+
+
+def test_a_frame_holds_what_the_documents_say(studied):
+    """Read with the standard library alone."""
+    order = json.loads((studied / "suite.json").read_bytes())["ids"]
+    held = [json.loads((studied / f"{id}.json").read_bytes()) for id in order]
+    frame = load(studied)
+    assert frame["id"].tolist() == order
+    assert frame["seed"].tolist() == [run["spec"]["seed"] for run in held] == [0, 1] * 252
+    assert frame["data"].tolist() == [run["spec"]["data"]["name"] for run in held]
+    assert frame["lam"].tolist() == pytest.approx(
+        [run["spec"]["hyper"].get("lam", np.nan) for run in held], nan_ok=True
+    )
+    names = {name for run in held for name in run["metrics"]}
+    assert {"sse", "kl", "ssim", "parameters"} < names
+    for name in names:
+        told = [run["metrics"].get(name, {}).get("value", np.nan) if run["status"] == "ok" else np.nan for run in held]
+        assert frame[name].dtype == "float64"
+        np.testing.assert_array_equal(frame[name], told)
+    assert frame.loc[frame.variant == "contractive_ae", "kl"].isna().all()
+    pd.testing.assert_frame_equal(frame, from_documents(iter(held)))
+    assert frame.attrs == from_documents(held).attrs
+
+
+def test_what_pandas_users_do_first(studied):
+    frame = load(studied)
+    means = frame.groupby(["variant", "data"])["mse"].agg(["mean", "std", "count"])
+    assert means.shape == (len(SWEEPS) * len(DATASETS), 3)
+    one = frame[(frame.variant == "vae") & (frame.data == "mnist")]
+    assert means.loc[("vae", "mnist"), "mean"] == pytest.approx(one["mse"].sum() / one["mse"].count())
+    few = frame.query("variant == 'vae' and beta <= 0.1")
+    assert (len(few), set(few["beta"])) == (7 * 3 * 2, {0.01, 0.0316227766017, 0.1})
+    wide = frame.pivot_table(
+        index=["variant", "beta", "lam"], columns="data", values="sse", dropna=False, observed=True
+    )
+    assert set(wide.columns) == set(DATASETS)
+    long = frame.melt(id_vars=["id", "variant", "data", "seed"], value_vars=["sse", "kl"])
+    assert len(long) == 2 * len(frame)
+    assert frame.groupby(["variant", "beta"], dropna=False).ngroups == 12 + 4
+    assert frame.groupby("variant").mean(numeric_only=True).loc["vae", "seed"] == 0.5
+    both = frame.merge(frame[["id", "psnr"]], on="id", suffixes=("", "_again"))
+    assert both["psnr"].equals(both["psnr_again"])
+    for kept in (few, frame[frame.status == "ok"], frame.sort_values("sse"), frame.assign(x=1), frame.set_index("id")):
+        assert kept.attrs["values"]["sse"]["better"] == "lower"
 
 
 # ---- imports

@@ -326,7 +326,7 @@ def test_smoke_is_short_and_apart():
         (6, "train: 5", "6: train: should be a mapping, not 5"),
         (8, "  - variant: veo", "8: runs[0].variant: unknown variant 'veo': did you mean vae?"),
         (8, "  - about: x", "8: runs[0]: unknown key 'about': choose from data, hyper, network, seeds, sizes, sweep, "
-                            "train, variant"),
+                            "train, tune, variant"),
         (8, "  - seeds: 1", f"8: runs[0]: variant is missing: choose from {', '.join(VARIANTS)}"),
         (9, "    sizes: {latent: 0}", "9: runs[0].sizes.latent: 0 should be greater than or equal to 1"),
         (9, "    sizes: {latent: -3}", "9: runs[0].sizes.latent: -3 should be greater than or equal to 1"),
@@ -600,6 +600,8 @@ SHIPPED = [
     "overcomplete",
     "quickstart",
     "sparsity",
+    "standard",
+    "tuned",
 ]
 
 

@@ -1,6 +1,7 @@
 import io
 import json
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from synthetic import document
 from aebench import stats
 from aebench.errors import InputError
 from aebench.store.frame import from_documents
-from aebench.tables import format_interval, format_number, pivot, render, summary, to_terminal
+from aebench.tables import format_interval, format_number, pivot, render, runs, summary, to_terminal
 from aebench.tables.numbers import format_settings
 
 BETAS = (1.0, 0.316227766017, 0.1)
@@ -134,7 +135,7 @@ def test_rows_and_metrics_are_chosen(frame):
 def test_different_settings_are_not_averaged(frame):
     with pytest.raises(InputError, match="rows by variant would average over runs that differ in data, beta"):
         summary(frame, rows="variant")
-    with pytest.raises(InputError, match="differ in beta"):
+    with pytest.raises(InputError, match=r"by variant, data would .* differ in beta: name these too \(--rows beta\)"):
         pivot(frame, "variant", "data", "sse")
     other = from_documents([run("vae", 1.0, 0), run("vae", 1.0, 1, train={"precision": "bf16"})])
     with pytest.raises(InputError, match="differ in precision"):
@@ -206,6 +207,33 @@ def test_all_failed_is_shown():
     assert pivot(frame, "variant", "data", "sse")["digits"].tolist() == ["2", "– (0/2)"]
 
 
+def test_rows_that_are_not_named_are_all_that_vary(frame):
+    pd.testing.assert_frame_equal(pivot(frame, None, "data", "kl"), pivot(frame, ["variant", "beta"], "data", "kl"))
+
+
+def test_columns_of_a_number_rise(frame):
+    table = pivot(frame[frame.variant == "vae"], "data", "beta", "sse")
+    assert list(table.columns) == ["data", "beta=0.1", "beta=0.3162", "beta=1"]
+    assert table.iloc[0].tolist() == ["pinwheel", "12.10 ± 0.25", "5.26 ± 0.25", "3.10 ± 0.25"]
+
+
+# ---- runs
+
+
+def test_a_row_a_run(frame):
+    table = runs(frame)
+    assert list(table.columns) == [
+        "id", "variant", "data", "beta", "seed", "status", *frame.attrs["values"], "error",
+    ]  # fmt: skip
+    assert table["id"].tolist() == frame["id"].tolist()
+    assert table["sse"].equals(frame["sse"])
+    well = frame[frame.status == "ok"]
+    assert list(runs(well, "data", "sse").columns) == ["id", "data", "seed", "status", "sse"]
+    with pytest.raises(InputError, match="did you mean sse"):
+        runs(frame, None, "ssee")
+    assert json.loads(render(table, "json"))["values"]["sse"]["better"] == "lower"
+
+
 # ---- render
 
 
@@ -240,12 +268,30 @@ def test_latex(frame):
     assert "active\\_units" in text
     assert "8 $\\pm$ 0" in text
     assert text.startswith("% mean ±")
-    assert not set("±–↓∞") & set(text.partition("\\begin")[2])
+    assert "% active_units: units" in text.splitlines()
+
+
+def test_latex_has_no_character_that_needs_a_package(frame):
+    """Of 7 bits alone, specials escaped, as many cells in each row as the head declares."""
+    schedule = {"points": [[0.0, 0.0], [1.0, 4.0]], "kind": "linear"}
+    odd = from_documents([run("vae", beta, s, data="50%_#1&2") for beta in (schedule, 0.0, 1e-9) for s in (0, 1)])
+    for table in (summary(odd, metrics=["sse", "kl"]), pivot(frame, None, "data", "kl"), runs(odd)):
+        text = render(table, "latex")
+        body = text[text.index("\\begin{tabular}") :]
+        assert body.isascii()
+        lines = [line for line in body.splitlines() if line.endswith("\\\\")]
+        cells = {len(re.findall(r"(?<!\\)&", line)) + 1 for line in lines}
+        assert cells == {len(re.search(r"tabular\}\{([lr]+)\}", body).group(1))}
+        assert re.search(r"(?<!\\)[%#_]", body) is None
+        assert all(line.startswith("%") for line in text[: text.index("\\begin{tabular}")].splitlines())
+    assert "50\\%\\_\\#1\\&2" in render(pivot(odd, "beta", "data", "kl"), "latex")
 
 
 def test_csv_and_json_keep_every_digit(frame):
     table = summary(frame)
     back = pd.read_csv(io.StringIO(render(table, "csv")))
+    units = {f"{name}_unit": about["unit"] for name, about in table.attrs["values"].items()}
+    assert {name: set(back.pop(name)) for name in units} == {name: {unit} for name, unit in units.items()}
     pd.testing.assert_frame_equal(back, table, check_dtype=False, rtol=1e-15)
     tree = json.loads(render(table, "json"))
     assert (tree["level"], tree["values"]["sse"]["better"]) == (0.95, "lower")
@@ -259,6 +305,11 @@ def test_parquet(frame):
     assert pyarrow
     back = pd.read_parquet(io.BytesIO(render(summary(frame), "parquet")))
     assert back["sse_mean"].tolist() == summary(frame)["sse_mean"].tolist()
+    attrs = pd.read_parquet(io.BytesIO(render(summary(frame), "parquet"))).attrs
+    assert (attrs["values"], attrs["level"]) == (summary(frame).attrs["values"], 0.95)
+    whole = pd.read_parquet(io.BytesIO(render(frame, "parquet")))
+    numbers = [name for name in frame if pd.api.types.is_numeric_dtype(frame[name])]
+    pd.testing.assert_frame_equal(whole[numbers], frame[numbers])
     mixed = from_documents([run("vae", {"points": [[0.0, 1.0]], "kind": "step"}, 0), run("vae", 1.0, 0)])
     assert pd.read_parquet(io.BytesIO(render(mixed, "parquet")))["beta"].tolist()[1] == "1.0"
 
@@ -297,13 +348,65 @@ def test_terminal(frame):
     ]
 
 
-def test_a_terminal_table_fits(frame):
-    for width in (100, 200):
-        assert max(map(len, printed(summary(frame), width).splitlines())) <= 100
-    narrow = printed(summary(frame), 60)
-    assert max(map(len, narrow.splitlines())) <= 60
-    assert "sse ↓" in narrow
-    assert "not shown: " in narrow
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_a_terminal_table_fits(frame, width):
+    for table in (summary(frame), runs(frame), pivot(frame, None, "data", "kl"), frame):
+        assert max(map(len, printed(table, width).splitlines())) <= width
+    text = printed(summary(frame), width)
+    assert "sse ↓" in text
+    assert "not shown: " in text
+
+
+def test_a_wide_terminal_shows_more():
+    table = summary(from_documents([document(variant=v, seed=s) for v in ("ae", "b" * 24) for s in (0, 1)]))
+    assert "denoising_" in printed(table, 160).partition("not shown")[0]
+    assert "denoising_" in printed(table, 60).partition("not shown")[2]
+
+
+def test_a_long_name_breaks_after_an_underscore(frame):
+    name = "salt_and_pepper_denoising_autoencoder"
+    frame["variant"] = frame["variant"].replace("ae", name)
+    parts = [line.split()[0] for line in printed(summary(frame), 80).splitlines() if line[:1].isalpha()]
+    assert "".join(parts[1:3]) == name
+    assert parts[1].endswith("_")
+
+
+def test_columns_that_were_asked_for_go_on_below():
+    """Nothing asked for is left out, in however many tables; each has the settings."""
+    names = [f"a_data_set_of_a_long_name_{n}" for n in range(9)]
+    frame = from_documents([run("vae", beta, s, data) for data in names for beta in BETAS for s in (0, 1)])
+    text = printed(pivot(frame, None, "data", "sse"), 80)
+    heads = [line for line in text.splitlines() if line.startswith("variant ")]
+    assert len(heads) > 1
+    assert len(re.findall(r"2\.0 ± 0\.6", text)) == len(names) * len(BETAS)
+    assert "not shown" not in text
+    values = ["sse", "kl", "active_units", "train_seconds", "peak_bytes", "train_examples_per_s"]
+    chosen = printed(summary(frame, metrics=values), 80)
+    assert chosen.count("0.3162") > len(names)
+    assert "not shown: " not in chosen
+
+
+def test_settings_that_some_rows_lack_share_a_column():
+    kinds = {"vae": {"beta": 1.0}, "energy_vae": {"notes_beta": 4.0}, "sparse_kl_ae": {"lam": 0.1, "p": 0.05}, "ae": {}}
+    kinds |= {"denoising_ae": {"sigma": 0.25}, "gaussian_vae": {"variance": 0.5}}
+    frame = from_documents([document(variant=v, hyper=h, seed=s) for v, h in kinds.items() for s in (0, 1)])
+    lines = printed(summary(frame, metrics=["sse", "psnr"]), 70).splitlines()
+    settings = {line.split()[0]: line for line in lines if line.split()[:1] and line.split()[0] in kinds}
+    assert "  lam 0.1, p 0.05 " in settings["sparse_kl_ae"]
+    assert "  hyper.notes_beta 4 " in settings["energy_vae"]
+    assert settings["ae"].split()[1] == "–"
+    assert lines[0].split() == ["variant", "settings", "sse", "↓", "psnr", "↑"]
+    wide = printed(summary(frame, metrics=["sse", "psnr"]), 120).splitlines()
+    assert {"beta", "lam", "p", "sigma", "variance"} < set(" ".join(wide[:2]).split())
+
+
+def test_two_suites_in_a_narrow_terminal():
+    """What a suite, variant and data set tell goes first; a name is never broken to pieces."""
+    runs_ = [document(suite="a_long_suite", variant="linear_vae", seed=s, sizes={"latent": 4}) for s in (0, 1)]
+    runs_ += [document(suite="another_suite", seed=s, train={"steps": 100, "lr": 0.1}) for s in (0, 1)]
+    text = printed(summary(from_documents(runs_)), 80)
+    assert "a_long_suite   linear_vae" in text
+    assert "not shown, as known from suite, variant: latent, lr, steps" in text
 
 
 def test_chosen_metrics_come_in_their_order(frame):
@@ -319,3 +422,12 @@ def test_a_name_is_not_markup(frame):
 def test_a_terminal_shows_frames_and_pivots(frame):
     assert frame["id"].iloc[0] in printed(frame)
     assert "300 (1/3)" in printed(pivot(frame, ["variant", "beta"], "data", "kl"))
+
+
+def test_values_of_the_validation_part_are_shown_where_they_are_asked_for():
+    documents = [document(seed=seed, values={"sse": 1.0 + seed}) for seed in range(3)]
+    for one in documents:
+        one["validation"] = one["metrics"]
+    frame = from_documents(documents)
+    assert [name for name in summary(frame).attrs["metrics"] if "sse" in name] == ["sse"]
+    assert summary(frame, metrics=["validation_sse"])["validation_sse_mean"].tolist() == [2.0]

@@ -20,11 +20,14 @@ def show(done: Any, as_json: bool) -> None:
     if as_json:
         return
     folder = done.plan.store.folder
-    from aebench import tables
+    from aebench import tables, tuning
     from aebench.store import load
 
     frame = load(folder)
-    tables.to_terminal(tables.summary(frame), out)
+    chosen, choices = tuning.chosen(frame, tune) if (tune := done.plan.store.manifest().get("tune")) else (frame, ())
+    tables.to_terminal(tables.summary(chosen), out)
+    for choice in choices:
+        out.print(tuning.in_words(choice), soft_wrap=True)
     for problem in [*frame.attrs.get("problems", []), *done.notes]:
         err.print(problem, soft_wrap=True)
     for document in done.failed:

@@ -1,4 +1,4 @@
-"""The one loop over examples that all metrics share, and the arrays that figures need."""
+"""The one loop over examples that all metrics share."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from aebench import losses
 from aebench.clock import Ledger
 from aebench.feed import Examples, blocks
 from aebench.metrics import Metric
 from aebench.metrics.moments import Moments
 from aebench.metrics.once import Once
 from aebench.packing import Runs, load, unstack
-from aebench.variant import Model, Noise, Normal
+from aebench.variant import Model, Noise
 
 Chosen = Sequence[tuple[Metric, Any]]
 """Metrics, each with its options."""
@@ -241,46 +239,3 @@ def encode(runs: Runs, part: Examples) -> Codes:
         return {"h": model.encode(x)}
 
     return walk(runs, part, {"codes": (codes, lambda m: {})})["codes"]
-
-
-SHOWN, SAMPLES = 10, 16
-"""Reconstructions and prior samples of images that are kept for figures."""
-SCATTERED, SCATTERED_SAMPLES = 500, 250
-"""Codes, points of 2-D data, and prior samples of 2-D data that are kept for figures."""
-
-
-@torch.no_grad()
-def arrays(
-    runs: Runs, part: Examples, labels: np.ndarray | None, codes: Codes | None = None
-) -> list[dict[str, np.ndarray]]:
-    """What figures need of each run: first examples and their reconstructions, codes, labels, prior samples.
-
-    And `kl_per_dimension [latent]`, nats, the mean over the part, where the code is random. `codes`: those of the
-    part, where they are known.
-    """
-    plane, offers = part.x.shape[1:] == (2,), runs.offers
-    shown, samples = (SCATTERED, SCATTERED_SAMPLES) if plane else (SHOWN, SAMPLES)
-    x, x_hat = ("points", "points_hat") if plane else ("x", "x_hat")
-
-    def drawn(model: Model, x_: Tensor, noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        out = {x: x_, x_hat: model.reconstruct(x_)}
-        return out | {"samples": model.sample(noise["prior"])} if "prior" in offers else out
-
-    prior = lambda m: {"prior": Normal((samples, runs.latent))}  # noqa: E731
-    kept = walk(runs, head(part, shown), {"figures": (drawn, prior)})["figures"]
-    if "samples" in kept:
-        kept["samples"] = kept["samples"][:, :samples]
-    codes = codes or encode(runs, part if "posterior" in offers else head(part, SCATTERED))
-    kept["codes"] = codes["h"][:, :SCATTERED]
-    if "logvar" in codes:
-        kept["codes_sd"] = (0.5 * codes["logvar"][:, :SCATTERED]).exp()
-        kept["kl_per_dimension"] = torch.vmap(kl_per_dimension)(codes["h"], codes["logvar"])
-    whole = {name: value.float().cpu().numpy() for name, value in kept.items()}
-    told = {} if labels is None else {"labels": labels[:SCATTERED]}
-    return [{name: value[run] for name, value in whole.items()} | told for run in range(len(runs.seeds))]
-
-
-def kl_per_dimension(mu: Tensor, logvar: Tensor) -> Tensor:
-    """The mean over examples of KL(q(zᵢ|x) ‖ N(0, 1)), for each unit: `[latent]`, nats."""
-    kl = losses.kl_standard_normal(mu.reshape(-1, 1), logvar.reshape(-1, 1))
-    return kl.view(mu.shape).mean(0)

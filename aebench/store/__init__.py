@@ -6,12 +6,14 @@ hidden temporary files, which nobody reads and the next writer removes.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -70,23 +72,48 @@ class Store:
     def read(self, id: str) -> Document | None:
         """The document of a run, None where there is none; InputError where it is broken or of a newer schema."""
         path = self._path(id)
-        return documents.read(path) if path.exists() else None
+        try:
+            return documents.read(path)
+        except InputError:
+            if path.exists():
+                raise
+            return None
 
     def ids(self) -> list[str]:
         """The ids of all documents, readable or not, sorted."""
-        paths = self.folder.glob("*.json") if self.folder.is_dir() else ()
-        return sorted(path.stem for path in paths if _ID.fullmatch(path.stem))
+        names = os.listdir(self.folder) if self.folder.is_dir() else ()
+        stems = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+        return sorted(stem for stem in stems if _ID.fullmatch(stem))
+
+    def holds(self) -> bool:
+        """Whether there are results: documents, or the manifest of a suite."""
+        return (self.folder / MANIFEST).exists() or bool(self.ids())
 
     def documents(self) -> list[Document]:
         """Every readable document, sorted by id; each other one adds a line to `problems`."""
-        return [document for id in self.ids() if (document := self._read_or_note(id)) is not None]
+        with _without_collections():
+            return [document for id in self.ids() if (document := self.read_or_note(id)) is not None]
+
+    def read_or_note(self, id: str, *, newer: bool = False) -> Document | None:
+        """The document of a run, None where there is none or where it adds a line to `problems`.
+
+        With `newer` a document of a newer schema raises NewerError instead.
+        """
+        try:
+            return self.read(id)
+        except InputError as error:
+            if newer and isinstance(error, NewerError):
+                raise
+            if str(error) not in self.problems:
+                self.problems.append(str(error))
+            return None
 
     def missing(self, ids: Iterable[str]) -> list[str]:
         """Those of the ids without a readable document, whatever its status.
 
         A broken document counts as missing and adds a line to `problems`; one of a newer schema raises NewerError.
         """
-        return [id for id in ids if self._read_or_note(id, newer=True) is None]
+        return [id for id in ids if self.read_or_note(id, newer=True) is None]
 
     def arrays(self, id: str) -> dict[str, np.ndarray]:
         """The stored arrays of a run, float16 widened to float32; empty where none were stored."""
@@ -141,36 +168,56 @@ class Store:
             raise InputError(f"{id!r} is not a run id: 16 hexadecimal digits")
         return (folder or self.folder) / f"{id}{suffix}"
 
-    def _read_or_note(self, id: str, *, newer: bool = False) -> Document | None:
-        try:
-            return self.read(id)
-        except InputError as error:
-            if newer and isinstance(error, NewerError):
-                raise
-            if str(error) not in self.problems:
-                self.problems.append(str(error))
-            return None
+
+@contextmanager
+def _without_collections() -> Generator[None]:
+    """No search for cycles while thousands of documents are read, which have none: it takes longer than the reading."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def load(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, all: bool = False) -> pd.DataFrame:
     """One row a run, in the order of the manifest: what it is, its metrics and costs, its error.
 
     `path` is a folder of results, a folder of such folders, or a list. Without `all`, runs that the manifest does
-    not name are left out. A failed run is a row whose metrics are NaN. `attrs["values"]` says the unit and the
-    better direction of each number, `attrs["problems"]` has a line for each document that could not be used.
+    not name are left out. A run that several folders hold counts once: the first that ended well is taken, else the
+    first. A failed run is a row whose metrics are NaN.
+
+    The table is tidy: a row is a run, a column is one thing in one unit, text or numbers.
+
+    - what a run is: `id`, `suite`, `status` (`ok` or how it failed), `variant`, `data` and `network` (text), `seed`;
+    - its settings: hyperparameters and sizes under their own names (`hyper.<name>`, `sizes.<name>` where a name is
+      taken), `kl_weight` and its inverse `notes_beta`, `lr`, `steps`, `batch`, and what else differs between runs.
+      Missing where a variant has none; a schedule is text, `0→4@0.25 linear`;
+    - metric values, float64, NaN where not measured; `validation_<name>` of the validation part, where it was measured;
+    - costs, of the whole pack where runs trained together, and `error`, a line or missing.
+
+    `groupby` leaves out runs that lack a setting it groups by, unless told `dropna=False`.
+    `attrs["values"][name]` is `{"unit", "better": "lower" | "higher" | "neither", ...}` of each metric value and cost,
+    `attrs["problems"]` has a line for each document that could not be used. pandas keeps `attrs` in selections,
+    `query`, `assign`, `sort_values`, `merge`, `melt` and grouped means, and drops them in `groupby(...).agg`.
+
+    Raises InputError where there are no results.
     """
     from aebench.store.frame import from_documents
 
     paths = [Path(p) for p in ([path] if isinstance(path, str | os.PathLike) else path)]
-    stores = [store for p in paths for store in _stores(p)]
-    found = [document for store in stores for document in _ordered(store, all=all)]
+    stores = list({store.folder.resolve(): store for p in paths for store in _stores(p)}.values())
+    holders = _holders(stores, all=all)
+    frame = from_documents(_documents(holders))
+    left_out = 0 if len(frame) else sum(len(store.documents()) for store in stores)
     problems = [line for store in stores for line in store.problems]
-    if not found:
-        left_out = sum(len(store.ids()) for store in stores) - len(problems)
+    if frame.empty:
         hint = "run a suite first" if not problems else problems[0]
         hint = f"{left_out} are not in {MANIFEST}; all=True reads them" if left_out else hint
         raise InputError(f"no results in {', '.join(map(str, paths)) or 'an empty list of folders'}: {hint}")
-    frame = from_documents(found)
+    if again := sum(len(held) > 1 for held in holders.values()):
+        problems.append(f"{again} runs stand in more than one folder and count once: the first that ended well")
     frame.attrs["problems"] = problems + frame.attrs["problems"]
     return frame
 
@@ -179,20 +226,37 @@ def _stores(path: Path) -> list[Store]:
     """The folder's own results, or those of its subfolders."""
     if not path.is_dir():
         raise InputError(f"{path}: {'not a folder' if path.exists() else 'no such folder'} of results")
-    candidates = [Store(path)], [Store(child) for child in sorted(path.iterdir()) if child.is_dir()]
-    for stores in candidates:
-        if held := [store for store in stores if store.ids() or (store.folder / MANIFEST).exists()]:
-            return held
-    return []
+    own = Store(path)
+    stores = [own] if own.holds() else [Store(child) for child in sorted(path.iterdir()) if child.is_dir()]
+    return [store for store in stores if store.holds()]
 
 
-def _ordered(store: Store, *, all: bool) -> list[Document]:
-    """The documents that the manifest names, in its order, and with `all` the others after them."""
-    found = {document["id"]: document for document in store.documents()}
-    manifest = store.manifest()
-    named: list[str] = list(found) if manifest is None else manifest["ids"]
-    order = dict.fromkeys([*named, *found] if all else named)
-    return [found[id] for id in order if id in found]
+def _holders(stores: Sequence[Store], *, all: bool) -> dict[str, list[Store]]:
+    """Which of the folders hold each run: those that the manifests name, in their order; with `all` the others too."""
+    holders: dict[str, list[Store]] = {}
+    for store in stores:
+        for id in _ordered(store, all=all):
+            holders.setdefault(id, []).append(store)
+    return holders
+
+
+def _documents(holders: Mapping[str, Sequence[Store]]) -> Iterator[Document]:
+    """One document of each run: the first that ended well, else the first.
+
+    One at a time: a table needs a hundredth of what thousands of documents hold.
+    """
+    for id, stores in holders.items():
+        found = [document for store in stores if (document := store.read_or_note(id)) is not None]
+        well = [document for document in found if document["status"] == "ok"]
+        yield from (well or found)[:1]
+
+
+def _ordered(store: Store, *, all: bool) -> list[str]:
+    """The ids of the documents that the manifest names, in its order, and with `all` the others after them."""
+    found, manifest = store.ids(), store.manifest()
+    named: list[str] = found if manifest is None else manifest["ids"]
+    there = set(found)
+    return [id for id in dict.fromkeys([*named, *found] if all else named) if id in there]
 
 
 def _widened(array: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from aebench.store.documents import Document
@@ -23,60 +24,86 @@ _TRAIN = ("lr", "steps", "batch")
 _DERIVED = ("kl_weight", "notes_beta")
 
 
-def from_documents(documents: Sequence[Document]) -> pd.DataFrame:
+class _Measures:
+    """What the metric values of many documents are, and which were not measured alike."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, dict[str, Any]] = {}
+        """In order of appearance: the unit, the better direction, and what it is."""
+        self._ways: dict[str, list[tuple[Any, ...]]] = {}
+
+    def note(self, metrics: Mapping[str, Mapping[str, Any]]) -> None:
+        """Those of one document."""
+        for name, metric in metrics.items():
+            way = metric.get("unit"), metric.get("version"), metric.get("options")
+            known = self._ways.setdefault(name, [])
+            if way not in known:
+                known.append(way)
+                about = {key: metric[key] for key in ("unit", "better", "about", "part") if key in metric}
+                self.values.setdefault(name, {"unit": "", "better": "neither"} | about)
+
+    @property
+    def problems(self) -> list[str]:
+        """A line for each value that was not measured alike."""
+        said = {
+            name: sorted(_json(dict(zip(("unit", "version", "options"), way, strict=True))) for way in ways)
+            for name, ways in self._ways.items()
+            if len(ways) > 1
+        }
+        return [f"{name} was not measured alike in all runs: {'; '.join(ways)}" for name, ways in said.items()]
+
+
+def from_documents(documents: Iterable[Document]) -> pd.DataFrame:
     """One row a run: what it is, its metric values, its costs, its error.
 
     Columns: id, suite, status, variant, data, network, seed, hyperparameters, kl_weight and notes_beta where β is
     one, sizes, lr, steps, batch, further settings that differ between runs, metric values, costs, error.
     `attrs["values"]`: the unit and the better direction of each number. `attrs["problems"]`: numbers that were not
-    measured alike.
+    measured alike. Of each document only that is kept, so an iterator needs no more memory than its largest one.
+    Where a suite is tuned, `validation_<value>` is a value on the validation part, and its record says so (`part`).
     """
-    specs = [document["spec"] for document in documents]
-    metrics = [_measured(document) for document in documents]
-    values, problems = _values(documents)
+    measures, parts = _Measures(), dict[str, Any]()
+    runs = [_run(document, measures, parts) for document in documents]
+    values, specs = measures.values, [run["spec"] for run in runs]
     taken = {*_FIRST, *_TRAIN, *_DERIVED, *values, *COSTS, "error"}
     hyper = _spread([spec["hyper"] for spec in specs], taken, "hyper")
     sizes = _spread([spec["sizes"] for spec in specs], {*taken, *hyper}, "sizes")
-    train = [spec["train"] for spec in specs]
-    columns: Columns = {name: [document[name] for document in documents] for name in ("id", "suite", "status")}
+    columns: Columns = {name: [run[name] for run in runs] for name in ("id", "suite", "status")}
     columns["variant"] = [spec["variant"] for spec in specs]
     columns["data"] = _labels([spec["data"] for spec in specs], lambda data: str(data.get("name")))
     columns["network"] = _labels([spec["network"] for spec in specs], _network)
     columns["seed"] = [spec["seed"] for spec in specs]
     columns |= hyper | _kl_weights(specs) | sizes
-    columns |= {name: [_cell(settings.get(name)) for settings in train] for name in _TRAIN}
+    columns |= {name: [_cell(spec["train"].get(name)) for spec in specs] for name in _TRAIN}
     columns |= _spread(_differing(specs), {*columns, *taken}, "train")
     typed = {name: _series(column) for name, column in columns.items()}
     typed["seed"] = typed["seed"].astype("Int64")
-    typed |= {name: _floats(found.get(name) for found in metrics) for name in values}
-    typed |= {name: _floats(_part(document, "cost").get(name) for document in documents) for name in COSTS}
-    typed["error"] = pd.Series([_part(document, "error").get("message") for document in documents], dtype=object)
+    typed |= {name: _floats(run["measured"].get(name) for run in runs) for name in values}
+    typed |= {name: _floats(run["cost"].get(name) for run in runs) for name in COSTS}
+    typed["error"] = pd.Series([run["error"].get("message") for run in runs], dtype=object)
     frame = pd.DataFrame(typed)
-    frame.attrs = {"values": values | COSTS, "problems": problems}
+    frame.attrs = {"values": values | COSTS, "problems": measures.problems}
     return frame
 
 
-def _measured(document: Document) -> dict[str, float | None]:
-    """The metric values of a run; none where it failed, whatever it measured before."""
-    if document["status"] != "ok":
-        return {}
-    return {name: metric["value"] for name, metric in document["metrics"].items()}
+def _run(document: Document, measures: _Measures, parts: dict[str, Any]) -> dict[str, Any]:
+    """What the table takes of a document; no metric values where the run failed, whatever it measured before.
 
-
-def _values(documents: Iterable[Document]) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """What each metric value is, in order of appearance, and a line for each that was not measured alike."""
-    found: dict[str, dict[str, Any]] = {}
-    ways: dict[str, set[str]] = {}
-    for document in documents:
-        for name, metric in document["metrics"].items():
-            about = {key: metric[key] for key in ("unit", "better", "about") if key in metric}
-            found.setdefault(name, {"unit": "", "better": "neither"} | about)
-            way = {key: metric.get(key) for key in ("unit", "version", "options")}
-            ways.setdefault(name, set()).add(_json(way))
-    problems = [
-        f"{name} was not measured alike in all runs: {'; '.join(sorted(w))}" for name, w in ways.items() if len(w) > 1
-    ]
-    return found, problems
+    `parts` are those of specifications before it: thousands of runs have a few data sets, networks and trainings.
+    """
+    metrics, spec = document["metrics"], document["spec"]
+    for name, metric in _part(document, "validation").items():
+        metrics = metrics | {f"validation_{name}": metric | {"part": "validation"}}
+    measures.note(metrics)
+    return {
+        "id": document["id"],
+        "suite": document["suite"],
+        "status": document["status"],
+        "spec": {k: parts.setdefault(repr(v), v) if isinstance(v, dict) else v for k, v in spec.items()},
+        "measured": {name: m["value"] for name, m in metrics.items()} if document["status"] == "ok" else {},
+        "cost": {name: value for name, value in _part(document, "cost").items() if name in COSTS},
+        "error": _part(document, "error"),
+    }
 
 
 def _spread(rows: Sequence[Mapping[str, Any]], taken: set[str], kind: str) -> Columns:
@@ -102,18 +129,21 @@ def _kl_weight(hyper: Mapping[str, Any]) -> float | None:
 
 def _differing(specs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The settings beyond lr, steps and batch that are not the same in all runs."""
-    rest = [
-        {"version": spec.get("version"), **{k: v for k, v in spec["train"].items() if k not in _TRAIN}}
-        for spec in specs
-    ]
-    names = _unequal(rest)
-    return [{name: row.get(name) for name in names} for row in rest]
+    keys = [(repr(spec.get("version")), id(spec["train"])) for spec in specs]
+    rest = {
+        key: {"version": spec.get("version"), **{k: v for k, v in spec["train"].items() if k not in _TRAIN}}
+        for key, spec in zip(keys, specs, strict=True)
+    }
+    names = _unequal(list(rest.values()))
+    return [{name: rest[key].get(name) for name in names} for key in keys]
 
 
 def _labels(specs: Sequence[dict[str, Any]], short: Callable[[dict[str, Any]], str]) -> list[str]:
     """A short name for each; where two differ under one name, what they differ in is added."""
+    keys = list(map(id, specs))  # a few are told apart, not each of thousands
+    distinct = dict(zip(keys, specs, strict=True))
     groups: dict[str, dict[str, dict[str, Any]]] = {}
-    for spec in specs:
+    for spec in distinct.values():
         flat = _flat({key: value for key, value in spec.items() if key != "source"})
         groups.setdefault(short(spec), {})[_json(flat)] = flat
 
@@ -125,7 +155,8 @@ def _labels(specs: Sequence[dict[str, Any]], short: Callable[[dict[str, Any]], s
         flat = _flat(spec)
         return f"{name} ({', '.join(f'{key}={str(_cell(flat.get(key)))[:12]}' for key in _unequal(alike))})"
 
-    return [label(spec) for spec in specs]
+    labels = {key: label(spec) for key, spec in distinct.items()}
+    return [labels[key] for key in keys]
 
 
 def _network(spec: dict[str, Any]) -> str:
@@ -191,4 +222,4 @@ def _series(values: list[Any]) -> pd.Series[Any]:
 
 
 def _floats(values: Iterable[Any]) -> pd.Series[Any]:
-    return pd.Series([float("nan") if value is None else float(value) for value in values], dtype="float64")
+    return pd.Series(np.array(list(values), dtype=np.float64))  # None is NaN

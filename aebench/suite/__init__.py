@@ -19,13 +19,15 @@ from aebench.suite.expansion import seeds as seeds_of
 from aebench.suite.fields import checked, record
 from aebench.suite.files import find, read_text, shipped
 from aebench.suite.recipe import SWEPT, Train, train
+from aebench.suite.search import Tune, asked, tune
 from aebench.suite.source import compose
 from aebench.suite.tree import Node, one_line, shortened, shown
 
 __all__ = ["Run", "Suite", "pack_id", "packs", "parse", "read", "run_id", "shipped"]
 
 KEYS = (
-    "name", "about", "seeds", "split_seed", "data", "network", "train", "runs", "metrics", "figures", "keep_weights",
+    "name", "about", "seeds", "split_seed", "data", "network", "train", "tune", "runs", "metrics", "figures",
+    "keep_weights",
 )  # fmt: skip
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 SMOKE_STEPS = 20
@@ -55,6 +57,12 @@ class Suite:
     runs: tuple[Run, ...]
     arguments: tuple[str, ...] = ()
     """What changed it, as words of the command line."""
+    tune: Tune | None = None
+
+    @property
+    def validated(self) -> str:
+        """The metric that is measured on the validation part as well, as runs are chosen by it; or nothing."""
+        return self.tune.measured_by if self.tune else ""
 
 
 def read(
@@ -68,7 +76,7 @@ def read(
     """A suite from its file, or one that ships with aebench by its bare name. Any fault is an InputError of one line.
 
     `overrides`: dotted key -> YAML (`{"train.steps": "500"}`). `seeds`: that many, for every run. `smoke`: a few
-    steps and one seed, under the name `<name>_smoke`. `allow_code`: the suite may name Python code to run.
+    steps, one seed and two draws, under the name `<name>_smoke`. `allow_code`: the suite may name Python code to run.
     """
     path = find(path_or_name)
     text = read_text(path)
@@ -90,15 +98,17 @@ def parse(
         keys = root.keys(KEYS)
         name = _name(root, keys)
         entries = [e.limited(SMOKE_STEPS) if smoke else e for e in _entries(root, keys, allow_code, seeds is not None)]
+        metrics = _metrics(keys.get("metrics"), allow_code)
         return Suite(
             name=f"{name}_smoke" if smoke else name,
             about=checked(keys["about"], str) if "about" in keys else "",
             text=text,
-            metrics=_metrics(keys.get("metrics"), allow_code),
+            metrics=metrics,
             figures=_figures(keys.get("figures")),
             keep_weights=checked(keys["keep_weights"], bool) if "keep_weights" in keys else True,
             runs=_runs(entries, merge=smoke or seeds is not None),
             arguments=_arguments(overrides, seeds, smoke),
+            tune=tune(keys["tune"], metrics, entries, run_id, allow_code) if "tune" in keys else None,
         )
     except InputError:
         raise
@@ -201,6 +211,7 @@ def _entries(root: Node, keys: Mapping[str, Node], allow_code: bool, same_seeds:
         same_seeds=same_seeds,
         split_seed=split_seed,
         allow_code=allow_code,
+        draws=asked(keys["tune"]).draws if "tune" in keys else None,
     )
     train(shared.train, root)
     if "runs" not in keys:

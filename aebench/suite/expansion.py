@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Annotated, Any
@@ -15,7 +15,8 @@ from aebench import data as datasets
 from aebench import plugins
 from aebench.errors import InputError
 from aebench.networks import NETWORKS
-from aebench.suite.fields import canonical, checked, field, grid, hints, named, record
+from aebench.suite.draws import Axis, Key, draws, space
+from aebench.suite.fields import canonical, checked, distinct, grid, hints, named, record
 from aebench.suite.recipe import SWEPT, Count, Train, train
 from aebench.suite.tree import Node, shortened
 from aebench.variant import Variant
@@ -23,7 +24,7 @@ from aebench.variants import VARIANTS
 
 SCHEMA = 1
 MAX_RUNS = 100_000
-RUN_KEYS = ("variant", "hyper", "sizes", "sweep", "data", "network", "train", "seeds")
+RUN_KEYS = ("variant", "hyper", "sizes", "sweep", "tune", "data", "network", "train", "seeds")
 
 Seed = Annotated[int, Ge(0)]
 
@@ -107,37 +108,51 @@ class Shared:
     """Every run has these seeds, whatever it says itself."""
     split_seed: int
     allow_code: bool
+    draws: int | None = None
+    """Of each entry with a space; None where the suite is not tuned."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One item of `runs`, checked: the specification without data, seed and what is swept, and their values."""
+    """One item of `runs`, checked: the specification without data, seed, what is swept or drawn, and their values."""
 
     node: Node
     base: dict[str, Any]
     data: list[dict[str, Any]]
     seeds: list[int]
-    swept: dict[tuple[str, str], list[Any]]
+    swept: dict[Key, list[Any]]
     """(section, field) -> its values."""
+    space: tuple[Axis, ...]
+    draws: list[dict[Key, Any]]
+    """Of the space; one that is empty, where there is none. Each value of the sweep gets all of them."""
 
     @property
     def count(self) -> int:
         """The number of runs."""
-        return len(self.data) * len(self.seeds) * math.prod(map(len, self.swept.values()))
+        return len(self.data) * len(self.seeds) * math.prod(map(len, self.swept.values())) * len(self.draws)
 
     def limited(self, steps: int) -> Entry:
-        """The same with one seed and few steps."""
+        """The same with one seed, few steps, and two draws at most."""
         short = {**self.base["train"], "steps": min(steps, self.base["train"]["steps"])}
-        return replace(self, base={**self.base, "train": short}, seeds=self.seeds[:1])
+        return replace(self, base={**self.base, "train": short}, seeds=self.seeds[:1], draws=self.draws[:2])
+
+    @property
+    def sweeps(self) -> list[dict[Key, Any]]:
+        """The values of what is swept, one after another."""
+        return [dict(zip(self.swept, values, strict=True)) for values in product(*self.swept.values())]
 
     def specs(self) -> Iterator[dict[str, Any]]:
-        """The canonical specification of each run; seeds vary fastest, data slowest."""
-        for data in self.data:
-            for values in product(*self.swept.values()):
-                spec = dict(self.base)
-                for (section, name), value in zip(self.swept, values, strict=True):
-                    spec[section] = {**spec[section], name: value}
-                yield from ({**spec, "data": data, "seed": seed} for seed in self.seeds)
+        """The canonical specification of each run; seeds vary fastest, then draws, data slowest."""
+        for data, swept, draw in product(self.data, self.sweeps, self.draws):
+            yield from self.seeded(data, {**swept, **draw})
+
+    def seeded(self, data: Mapping[str, Any], values: Mapping[Key, Any]) -> Iterator[dict[str, Any]]:
+        """The specification of each seed, on these data and with these values."""
+        spec = dict(self.base)
+        for (section, name), value in values.items():
+            changed = {**spec[section], name: value}
+            spec[section] = {key: kept for key, kept in changed.items() if kept is not None}  # as canonical ones are
+        yield from ({**spec, "data": data, "seed": seed} for seed in self.seeds)
 
 
 def entry(node: Node, shared: Shared) -> Entry:
@@ -156,14 +171,17 @@ def entry(node: Node, shared: Shared) -> Entry:
         "sizes": keys["sizes"].keys(fields["sizes"]) if "sizes" in keys else {},
         "train": keys["train"].keys(Train._fields) if "train" in keys else {},
     }
-    swept: dict[tuple[str, str], list[Any]] = {}
+    swept: dict[Key, list[Any]] = {}
     for section, name, values in _sweep(keys["sweep"], fields) if "sweep" in keys else ():
-        if name in given[section]:
-            raise keys["sweep"].error(f"{name} is given in {section} too", name)
-        if section == "train" and variant.fit is not None:
-            raise keys["sweep"].error(f"variant {variant.name!r} is a closed form: {name} changes nothing", name)
+        _free(keys["sweep"], section, name, given, variant)
         given[section][name] = values[0]
-        swept[section, name] = _distinct(values, fields[section][name], scheduled=section != "sizes")
+        swept[section, name] = distinct(values, fields[section][name], scheduled=section != "sizes")
+    axes = space(keys["tune"], fields) if "tune" in keys else ()
+    for axis in axes:
+        if axis.key in swept:
+            raise keys["tune"].error(f"{axis.name} is swept too", axis.name)
+        _free(keys["tune"], axis.section, axis.name, given, variant)
+        given[axis.section][axis.name] = axis.node
     base: dict[str, Any] = {
         "schema": SCHEMA,
         "variant": keys["variant"].value,
@@ -180,13 +198,29 @@ def entry(node: Node, shared: Shared) -> Entry:
         raise node.error("data is missing, here and in the suite")
     _fits(base["network"], own, keys.get("network", node), shared.allow_code)
     if variant.check is not None:
-        swept_sizes = {name: values for (section, name), values in swept.items() if section == "sizes"}
-        _sensible(variant, base["sizes"], swept_sizes, own, keys.get("sizes", node), shared.allow_code)
+        varied = {**swept, **{axis.key: axis.values for axis in axes}}
+        sizes = {name: values for (section, name), values in varied.items() if section == "sizes"}
+        _sensible(variant, base["sizes"], sizes, own, keys.get("sizes", node), shared.allow_code)
     references = (base["variant"], base["network"]["kind"])
     if code := {name: found for name in references if (found := plugins.fingerprint(name))}:
         base["code"] = code
     own_seeds = seeds(keys["seeds"]) if "seeds" in keys else shared.seeds
-    return Entry(node, base, own, shared.seeds if shared.same_seeds else own_seeds, swept)
+    drawn = _drawn(keys["tune"], variant, axes, shared.draws) if axes else [{}]
+    return Entry(node, base, own, shared.seeds if shared.same_seeds else own_seeds, swept, axes, drawn)
+
+
+def _free(node: Node, section: str, name: str, given: Mapping[str, Mapping[str, Node]], variant: Variant) -> None:
+    """Refuse to vary a field that has a value already, or that changes nothing."""
+    if name in given[section]:
+        raise node.error(f"{name} is given in {section} too", name)
+    if section == "train" and variant.fit is not None:
+        raise node.error(f"variant {variant.name!r} is a closed form: {name} changes nothing", name)
+
+
+def _drawn(node: Node, variant: Variant, axes: Sequence[Axis], number: int | None) -> list[dict[Key, Any]]:
+    if number is None:
+        raise node.error("wants the suite's own tune beside it, such as tune: {draws: 16, metric: sse}")
+    return draws(node, variant.name, axes, number)
 
 
 def _fits(spec: Mapping[str, Any], own: Iterable[Mapping[str, Any]], node: Node, allow_code: bool) -> None:
@@ -205,7 +239,7 @@ def _fits(spec: Mapping[str, Any], own: Iterable[Mapping[str, Any]], node: Node,
 def _sensible(
     variant: Variant,
     sizes: Mapping[str, Any],
-    swept: Mapping[str, list[Any]],
+    varied: Mapping[str, Sequence[Any]],
     own: Iterable[Mapping[str, Any]],
     node: Node,
     allow_code: bool,
@@ -213,8 +247,8 @@ def _sensible(
     """Refuse sizes that the variant says make no sense for the events of a data set."""
     assert variant.check is not None
     for one in own:
-        for values in product(*swept.values()):
-            chosen = variant.sizes(**{**sizes, **dict(zip(swept, values, strict=True))})
+        for values in product(*varied.values()):
+            chosen = variant.sizes(**{**sizes, **dict(zip(varied, values, strict=True))})
             try:
                 variant.check(chosen, datasets.outline(one, allow_code=allow_code)[0])
             except InputError as error:
@@ -230,18 +264,6 @@ def _sweep(node: Node, fields: Mapping[str, Mapping[str, Any]]) -> Iterator[tupl
     for name, axis in axes.items():
         section = next(section for section, names in fields.items() if name in names)
         yield section, name, grid(axis, MAX_RUNS)
-
-
-def _distinct(nodes: list[Node], kind: Any, scheduled: bool) -> list[Any]:
-    values: list[Any] = []
-    known: set[str] = set()
-    for node in nodes:
-        value = canonical(field(node, kind, scheduled=scheduled))
-        if str(value) in known:
-            raise node.error(f"{shortened(str(value))} is given twice")
-        known.add(str(value))
-        values.append(value)
-    return values
 
 
 def _network_of(variant: Variant, own: Node | None, shared: Shared) -> dict[str, Any]:

@@ -73,6 +73,19 @@ def field(node: Node, kind: Any, *, scheduled: bool = False) -> Any:
     return checked(node, kind) if options is None else chosen(node, options)
 
 
+def distinct(nodes: Sequence[Node], kind: Any, *, scheduled: bool) -> list[Any]:
+    """The canonical values of one field; InputError where one is given twice."""
+    values: list[Any] = []
+    known: set[str] = set()
+    for node in nodes:
+        value = canonical(field(node, kind, scheduled=scheduled))
+        if str(value) in known:
+            raise node.error(f"{shortened(str(value))} is given twice")
+        known.add(str(value))
+        values.append(value)
+    return values
+
+
 def choice(kind: Any) -> Choice | None:
     """What a type chooses from, where it is `Annotated[..., Choice(...)]`."""
     return next((part for part in getattr(kind, "__metadata__", ()) if isinstance(part, Choice)), None)

@@ -11,10 +11,22 @@ import pandas as pd
 
 from aebench import stats
 from aebench.errors import InputError, unknown
+from aebench.tables.columns import STATISTICS, cells
 from aebench.tables.numbers import MISSING, format_interval, format_number, format_settings
-from aebench.tables.render import STATISTICS, cells, render, to_terminal
+from aebench.tables.render import render
+from aebench.tables.terminal import to_terminal
 
-__all__ = ["format_interval", "format_number", "pivot", "render", "settings", "summary", "to_terminal"]
+__all__ = [
+    "format_interval",
+    "format_number",
+    "pivot",
+    "render",
+    "runs",
+    "settings",
+    "summary",
+    "to_terminal",
+    "varying",
+]
 
 _RUN = ("id", "seed", "status", "error")
 _DERIVED = ("kl_weight", "notes_beta")
@@ -25,6 +37,12 @@ _COUNTED = re.compile(r"parameters|flops_\w+")
 def settings(frame: pd.DataFrame) -> list[str]:
     """The columns that say what a run is, but for its seed: of a frame as `aebench.load` gives it."""
     return [name for name in map(str, frame.columns) if name not in _RUN and name not in _values(frame)]
+
+
+def varying(frame: pd.DataFrame) -> list[str]:
+    """The variant, and the settings that are not the same in all runs: the rows of a table where none are named."""
+    names = [name for name in settings(frame) if name not in _DERIVED]
+    return [name for name in names if name == "variant" or _varies(frame[name])]
 
 
 def summary(
@@ -39,7 +57,7 @@ def summary(
     failed runs have none. `rows` are the settings to tell apart: by default the variant and all that vary.
     Raises InputError for an unknown name, and where a row would average over different settings.
     """
-    rows = _default_rows(frame) if rows is None else _names(frame, rows)
+    rows = varying(frame) if rows is None else _names(frame, rows)
     chosen = metrics is not None
     metrics = _metrics(frame, metrics)
     group = _groups(frame, rows)
@@ -72,19 +90,45 @@ def summary(
     return table
 
 
+def runs(
+    frame: pd.DataFrame, rows: str | Sequence[str] | None = None, metrics: str | Sequence[str] | None = None
+) -> pd.DataFrame:
+    """One row a run: its id, the settings `rows` (by default the variant and all that vary), seed, status, values.
+
+    Where runs failed, the last column says why. Raises InputError for an unknown name.
+    """
+    chosen = metrics is not None
+    rows, metrics = varying(frame) if rows is None else _names(frame, rows), _metrics(frame, metrics)
+    names = ["id", *rows, "seed", "status"]
+    error = ["error"] if frame["status"].ne("ok").any() else []
+    table = frame[[*names, *metrics, *error]].copy()
+    table.attrs = {
+        "kind": "runs",
+        "rows": names,
+        "metrics": metrics,
+        "chosen": chosen,
+        "values": {name: _values(frame)[name] for name in metrics},
+        "constant": _constant(frame, rows),
+    }
+    return table
+
+
 def pivot(
     frame: pd.DataFrame,
-    rows: str | Sequence[str],
+    rows: str | Sequence[str] | None,
     columns: str | Sequence[str],
     metric: str,
     level: float = 0.95,
 ) -> pd.DataFrame:
     """One metric value as text `mean ± half-width`: `rows` down, one column for each setting of `columns`.
 
-    A setting without runs, or without a value, is "–"; `(3/5)` says that three of five runs have the value.
+    Without `rows`, the variant and all that vary make the rows. Columns come in order of appearance, numbers rise. A
+    setting without runs, or without a value, is "–"; `(3/5)` says that three of five runs have the value. A program
+    takes its numbers from `summary` with the same rows and columns.
     Raises InputError for an unknown name, and where a cell would average over different settings.
     """
-    down, across = _names(frame, rows), _names(frame, columns)
+    across = _names(frame, columns)
+    down = _names(frame, [n for n in varying(frame) if n not in across] if rows is None else rows)
     if both := [name for name in down if name in across]:
         raise InputError(f"{both[0]!r} cannot be both a row and a column")
     table = summary(frame, [*down, *across], [metric], level)
@@ -96,6 +140,8 @@ def pivot(
     first = np.unique(row, return_index=True)[1]
     found = {name: table[name].iloc[first].reset_index(drop=True) for name in down}
     order = np.unique(column, return_index=True)[1]
+    if len(across) == 1 and pd.api.types.is_numeric_dtype(table[across[0]]):
+        order = order[np.argsort(table[across[0]].to_numpy(np.float64, na_value=np.nan)[order], kind="stable")]
     found |= {heads[at]: pd.Series(body[:, column[at]], dtype=object) for at in order}
     result = pd.DataFrame(found)
     result.attrs = {**table.attrs, "kind": "pivot", "rows": down}
@@ -137,16 +183,13 @@ def _names(frame: pd.DataFrame, names: str | Sequence[str]) -> list[str]:
 
 def _metrics(frame: pd.DataFrame, names: str | Sequence[str] | None) -> list[str]:
     known = [name for name in _values(frame) if name in frame.columns]
-    names = known if names is None else [names] if isinstance(names, str) else list(dict.fromkeys(names))
+    if names is None:  # what was only looked at to choose by is no result
+        return [name for name in known if _values(frame)[name].get("part") != "validation"]
+    names = [names] if isinstance(names, str) else list(dict.fromkeys(names))
     for name in names:
         if name not in known:
             raise unknown("metric value", name, known)
     return names
-
-
-def _default_rows(frame: pd.DataFrame) -> list[str]:
-    varying = [name for name in settings(frame) if name not in _DERIVED and _varies(frame[name])]
-    return [name for name in settings(frame) if name == "variant" or name in varying]
 
 
 def _constant(frame: pd.DataFrame, rows: list[str]) -> dict[str, str]:
@@ -169,9 +212,10 @@ def _refuse_mixtures(frame: pd.DataFrame, rows: list[str], group: np.ndarray) ->
     others = [name for name in settings(frame) if name not in (*rows, *_DERIVED)]
     mixed = [name for name in others if frame[name].groupby(group).nunique(dropna=False).gt(1).any()]
     if mixed:
+        flags = " ".join(f"--rows {name}" for name in mixed)
         raise InputError(
-            f"rows by {', '.join(rows)} would average over runs that differ in {', '.join(mixed)}: "
-            "name these too, or select runs first"
+            f"rows by {', '.join(rows)} would average over runs that differ in {', '.join(mixed)}: name these too "
+            f"({flags}), or leave the rows out, and all that differ are told apart"
         )
     again = pd.DataFrame({"group": group, "seed": frame["seed"].to_numpy()}).duplicated().to_numpy()
     if again.any():

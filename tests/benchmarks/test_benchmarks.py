@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 import training
+from synthetic import study
 
 from aebench import pipeline, suite, tables
 from aebench.networks import MLP
@@ -81,6 +83,28 @@ def test_report(benchmark, toy):
     from aebench.reporting import report
 
     benchmark(report, toy, toy.parent.parent / "page")
+
+
+@pytest.fixture(scope="session", params=[2, 50], ids=["504 runs", "12600 runs"])
+def studied(request, tmp_path_factory):
+    """Synthesised results: 252 settings of six variants on seven data sets; a smoke run takes the small one."""
+    if request.param > 2 and float(request.config.getoption("benchmark_max_time")) < 1:
+        pytest.skip("12,600 runs want a second or more: --benchmark-max-time")
+    folder = tmp_path_factory.mktemp("study")
+    study(folder, seeds=request.param)
+    return folder
+
+
+@pytest.mark.benchmark(group="thousands of runs")
+def test_load(benchmark, studied):
+    benchmark(load, studied)
+
+
+@pytest.mark.benchmark(group="thousands of runs")
+def test_table_command(benchmark, studied):
+    rows = ("--rows", "variant", "--rows", "kl_weight", "--rows", "lam", "--rows", "sigma")
+    command = [sys.executable, "-m", "aebench", "table", str(studied), *rows, "--columns", "data", "--metric", "mse"]
+    benchmark(subprocess.run, command, check=True, capture_output=True)
 
 
 @pytest.mark.benchmark(group="read a suite")
