@@ -34,8 +34,13 @@ every_module = pytest.mark.parametrize("module", MODULES)
 PLAIN = {"errors", "variant", "schedule", "plugins", "streams.key"}
 """Siblings that the lowest floor may import: types, errors, tables, and the key of a stream."""
 FLOOR = ("losses", "networks", "data", "metrics", "stats")
-TORCH_FREE = ("store", "stats", "tables", "plots", "report", "reporting", "regress")
+TORCH_FREE = (
+    *("store", "stats", "tables", "plots", "report", "reporting", "regress"),
+    *("comparison", "references", "groups", "tuning"),
+)
 """Never torch, and nothing that brings it in."""
+COMPUTING = ("aebench.metrics.evaluate", "aebench.metrics.arrays")
+"""The metrics' loop over examples, and what it keeps for figures: they compute, and know packs."""
 LAZY = ("suite", "plugins", "variant", "variants", "metrics", "networks", "data", "streams", "cli", "pipeline")
 """No torch when they are imported."""
 
@@ -90,7 +95,7 @@ def test_the_floor_imports_only_plain_types(module: str) -> None:
     """And itself; metrics quote formulas (each stands once) and take the time, and their one loop knows packs."""
     top = module.split(".")[1]
     allowed = PLAIN | {top} | {"metrics": {"losses", "clock"}}.get(top, set())
-    if module == "aebench.metrics.evaluate":
+    if module in COMPUTING:
         allowed |= {"packing", "feed"}
     assert [name for name in siblings(module) if not within(name, allowed)] == []
 
@@ -138,7 +143,7 @@ def test_click_is_never_imported() -> None:
 @pytest.mark.parametrize("top", [top for top in (*TORCH_FREE, *LAZY) if of(top)])
 def test_torch_is_not_imported_with(top: str) -> None:
     """Nor by what it imports; every module of it, but for the metrics' loop, which computes."""
-    names = [module for module in of(top) if module != "aebench.metrics.evaluate"]
+    names = [module for module in of(top) if module not in COMPUTING]
     loaded = f"sorted({{'torch', 'torchvision', 'matplotlib.pyplot'}} & set(sys.modules)), {names!r}"
     assert python(f"import sys, {', '.join(names)}\nprint({loaded})").startswith("[]")
 

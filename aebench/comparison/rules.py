@@ -1,0 +1,102 @@
+"""Which numbers may rank which settings."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pandas import DataFrame
+
+from aebench.comparison.budgets import budget, in_words, latent
+from aebench.comparison.records import Entrant
+from aebench.comparison.variants import has_posterior, likelihood
+from aebench.stats import Floats
+
+Mask = NDArray[np.bool_]
+
+ERROR = re.compile(r"sse|mse|psnr|mae|mape|huber|bce|gaussian_nll|laplace_nll|ssim|C|denoising_.*|identity_.*")
+"""What a larger latent KL buys: β decides it, so a point of it ranks no two variants that have a latent KL."""
+RATE = ("kl", "aggregate_kl", "posterior_gap")
+"""What a smaller β buys, down to a code that says nothing."""
+LIKELIHOOD = ("elbo", "bits_per_dim", "nll", "nll_bits_per_dim", "nll_exact")
+COUNTED = re.compile(r"parameters|flops_\w+")
+"""Counted, not measured: where all seeds have the same there is no interval."""
+
+TRADED = "settings with a latent KL trade error for KL: the rate–distortion curve compares them, at equal KL"
+SHARED = "runs that trained together share it"
+UNITS = "densities of continuous x, probabilities of binary x and likelihoods that are not known are not compared"
+
+
+def unranked(name: str, value: Mapping[str, Any], unlike: set[str]) -> str:
+    """Why a number ranks nothing at all; empty where it may. `unlike`: those not measured alike in all runs."""
+    if value.get("better", "neither") == "neither":
+        return "neither direction is better"
+    if value.get("shared"):
+        return SHARED
+    if name in RATE:
+        return f"{TRADED}; the KL alone ranks nothing"
+    if value["unit"].startswith("ms ") or value["unit"].endswith("/s"):
+        return "a time depends on the machine, and on what else it did"
+    return "not measured alike in all runs" if name in unlike else ""
+
+
+def unlike(frame: DataFrame) -> set[str]:
+    """The numbers that some runs measured with other options or an older version than others."""
+    ends = " was not measured alike in all runs"
+    return {line.partition(ends)[0] for line in frame.attrs.get("problems", ()) if ends in line}
+
+
+def has_latent_kl(entrants: Sequence[Entrant], kl: Floats) -> Mask:
+    """Which settings have a posterior, `[entrants]`: their variant says so, else that a `kl` `[entrants, seeds]` was
+    measured.
+    """
+    said = [has_posterior(entrant.variant) for entrant in entrants]
+    measured = [bool(row.any()) for row in ~np.isnan(kl)]
+    return np.array([m if one is None else one for one, m in zip(said, measured, strict=True)], np.bool_)
+
+
+def comparable(entrants: Sequence[Entrant]) -> tuple[Mask, str]:
+    """The settings of equal latent size and equal budget, `[entrants]`, and a note where others are left out.
+
+    Where there are several such groups the largest is ranked, among equals the first; closed forms, which have no
+    budget, belong to every group of their latent size. Other groups stand in the tables, unranked.
+    """
+    sizes = [latent(entrant.spec) for entrant in entrants]
+    spent = [budget(entrant.spec) for entrant in entrants]
+    texts = [json.dumps(fields, sort_keys=True) if fields else "" for fields in spent]
+    groups = Counter(zip(sizes, texts, strict=True))
+    if not groups:
+        return np.zeros(0, np.bool_), ""
+    members = {(size, text): n + (groups[size, ""] if text else 0) for (size, text), n in groups.items()}
+    chosen = max(members, key=lambda group: (members[group], bool(group[1])))  # the first among equals
+    within = [size == chosen[0] and text in ("", chosen[1]) for size, text in zip(sizes, texts, strict=True)]
+    if all(within):
+        return np.array(within, np.bool_), ""
+    fields = next(fields for fields, text in zip(spent, texts, strict=True) if text == chosen[1])
+    whose = f"latent size {chosen[0]}" + (f" ({in_words(fields)})" if fields else "")
+    others: list[str] = []
+    for entrant, inside, size, own in zip(entrants, within, sizes, spent, strict=True):
+        if not inside:
+            why = f"latent size {size}" if size != chosen[0] else in_words(own)
+            others.append(f"{entrant.label} ({why})")
+    note = f"Ranked are the {sum(within)} settings of {whose}, the largest group of equal size and budget"
+    return np.array(within, np.bool_), f"{note}; not ranked: {listed(others)}."
+
+
+def one_likelihood(entrants: Sequence[Entrant], among: Mask) -> Mask:
+    """Of the settings `among` `[entrants]`, those whose likelihoods are of one kind: the commonest that is known."""
+    kinds = np.array([likelihood(entrant.spec) for entrant in entrants], dtype=object)
+    counts = Counter(kind for kind in kinds[among] if kind != "unknown")
+    return among & (kinds == counts.most_common(1)[0][0]) if counts else np.zeros_like(among)
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Names in a sentence, at most so many."""
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

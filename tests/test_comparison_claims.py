@@ -1,0 +1,351 @@
+"""Sentences: what they say, from which numbers, and when they say nothing."""
+
+import re
+
+import numpy as np
+import pytest
+import scipy.stats
+from compared import document, frame, runs
+
+from aebench.comparison import boards, claims
+from aebench.comparison.sentences import bracketed
+
+BASE = np.array([10.0, 11.0, 9.5, 10.4, 10.9])
+NOISE = np.array([0.1, -0.1, 0.05, 0.0, -0.05])
+
+
+def said(*documents):
+    found = frame(documents)
+    return claims(found, boards(found))
+
+
+def texts(*documents):
+    return [claim.text for claim in said(*documents)]
+
+
+def percent(a, b):
+    """By how much the geometric mean of a / b differs from 1, with the t interval of the logarithms, in per cent."""
+    found = scipy.stats.ttest_rel(np.log(a), np.log(b)).confidence_interval(0.95)
+    return [100 * (np.exp(x) - 1) for x in (np.log(np.asarray(a) / b).mean(), found.low, found.high)]
+
+
+def test_the_sentence_of_a_vae_against_a_plain_autoencoder():
+    ratio = 1.041 * np.exp(0.0044 * np.array([-2, -1, 0, 1, 2]))
+    documents = [
+        *runs("vae", "sse", BASE * ratio, data="fashion_mnist"),
+        *runs("ae", "sse", BASE, data="fashion_mnist"),
+    ]
+    [claim] = said(*documents)
+    mean, low, high = percent(BASE * ratio, BASE)
+    assert (round(mean, 1), round(low, 1), round(high, 1)) == (4.1, 3.2, 5.0)
+    assert claim.text == (
+        "On fashion_mnist vae reconstructs 4.1 % [3.2, 5.0] worse than ae at equal latent size (squared error, 5 "
+        "seeds)."
+    )
+    [board] = boards(frame(documents))
+    keys = {entrant.variant: entrant.key for entrant in board.entrants}
+    assert (claim.data, claim.measure, claim.a, claim.b) == ("fashion_mnist", "sse", keys["vae"], keys["ae"])
+    assert claim.ids == tuple(run["id"] for run in documents)
+    assert claim.paired.claim == "worse"
+
+
+def test_the_best_is_beside_the_next_and_pca():
+    [claim] = said(
+        *runs("pca", "sse", BASE * 2 + NOISE),
+        *runs("deep_ae", "sse", BASE + 1 + NOISE),
+        *runs("ae", "sse", BASE),
+    )
+    numbers = [f"{-percent(BASE, other)[0]:.2f}" for other in (BASE + 1 + NOISE, BASE * 2 + NOISE)]
+    found = re.fullmatch(
+        r"On digits ae reconstructs ([\d.]+) % \[([\d.]+), ([\d.]+)\] better than deep_ae, the next of 3 settings, and "
+        r"([\d.]+) % \[[\d.]+, [\d.]+\] better than pca at equal latent size \(squared error, 5 seeds\)\.",
+        claim.text,
+    )
+    assert found, claim.text
+    assert float(found[1]) == pytest.approx(float(numbers[0]), abs=0.1)
+    assert float(found[4]) == pytest.approx(float(numbers[1]), abs=0.1)
+    low, high = sorted(-x for x in percent(BASE, BASE + 1 + NOISE)[1:])
+    assert (float(found[2]), float(found[3])) == (pytest.approx(low, abs=0.1), pytest.approx(high, abs=0.1))
+    assert len(claim.parts) == 2
+
+
+def test_data_sets_stand_in_one_sentence_and_ties_are_said():
+    [claim] = said(
+        *runs("ae", "sse", BASE),
+        *runs("deep_ae", "sse", BASE + 1 + NOISE),
+        *runs("ae", "sse", BASE, data="mnist"),
+        *runs("deep_ae", "sse", BASE + NOISE, data="mnist"),
+    )
+    head, first, second = re.split(": |; ", claim.text)
+    assert head == "Best reconstruction at equal latent size, beside the next (squared error, 5 seeds)"
+    assert first.startswith(f"on digits ae, {-percent(BASE, BASE + 1 + NOISE)[0]:.1f} % [")
+    assert first.endswith("] better than deep_ae")
+    assert second == "on mnist ae, no lead claimed over deep_ae."
+    assert [part.data for part in claim.parts] == ["digits"]
+
+
+def test_the_best_stands_out_from_all_or_is_not_called_so():
+    """The next is worse for certain, but a third of a larger mean and spread is not told from the best."""
+    wild = BASE + np.array([-4.0, 6.0, -2.0, 5.0, 3.0])
+    documents = [*runs("ae", "sse", BASE), *runs("deep_ae", "sse", BASE + 1 + NOISE), *runs("tied_ae", "sse", wild)]
+    assert texts(*documents)[0].startswith("Nothing is claimed")
+    [text] = texts(*documents, *runs("pca", "sse", BASE + 9 + NOISE))
+    assert "deep_ae" not in text
+    assert text.endswith(
+        "better than pca and no lead claimed over tied_ae at equal latent size (squared error, 5 seeds)."
+    )
+
+
+def test_pca_as_the_next_is_said_once():
+    [claim] = said(*runs("ae", "sse", BASE), *runs("pca", "sse", BASE + 2 + NOISE), *runs("tied_ae", "sse", BASE + 5))
+    assert len(claim.parts) == 1
+    assert claim.text.count("pca") == 1
+
+
+def test_only_paired_runs_stand_behind_a_sentence():
+    late = [document("deep_ae", n + 1, {"sse": x}) for n, x in enumerate([*(BASE[1:] + 1 + NOISE[1:]), 12.0])]
+    [claim] = said(*runs("ae", "sse", BASE), *late)
+    assert claim.ids == tuple(run["id"] for run in [*runs("ae", "sse", BASE)[1:], *late[:4]])
+    assert claim.paired.difference.n == 4
+    assert "4 seeds" in claim.text
+
+
+def test_every_number_is_that_of_the_runs_behind_it():
+    rng = np.random.default_rng(0)
+    shift = {"pca": 6.0, "ae": 0.0, "deep_ae": 2.0, "tied_ae": 4.0}
+    documents = [
+        run
+        for data in ("digits", "mnist")
+        for name, by in shift.items()
+        for run in runs(
+            name,
+            {"sse": 10 + by + rng.normal(0, 0.3, 6), "denoising_gain_db_0.25": -by + rng.normal(0, 0.3, 6)},
+            data=data,
+        )
+    ]
+    held = {run["id"]: run["metrics"] for run in documents}
+    found = said(*documents)
+    assert [claim.measure for claim in found] == ["sse", "denoising_gain_db_0.25"]
+    for claim in found:
+        assert len(claim.parts) == 4
+        for part in claim.parts:
+            values = [held[run][claim.measure]["value"] for run in part.ids]
+            a, b = np.array(values[:6]), np.array(values[6:])
+            assert part.paired.difference.mean == pytest.approx((a - b).mean())
+            assert part.paired.p == pytest.approx(scipy.stats.ttest_rel(a, b).pvalue)
+            number = -percent(a, b)[0] if claim.measure == "sse" else (a - b).mean()
+            shown = [float(x) for x in re.findall(r"(-?[\d.]+) (?:% )?\[", claim.text)]
+            assert any(x == pytest.approx(number, abs=0.06) for x in shown), (number, claim.text)
+
+
+def test_likelihood_is_in_nats_and_beta_variants_are_not_ranked_by_error():
+    nll = np.array([-50.0, -52, -49, -51, -50.5])
+    [claim] = said(
+        *runs("sigma_vae", {"sse": BASE, "nll": nll}),
+        *runs("vae", {"sse": BASE + 5, "nll": nll + 12 + NOISE}),
+        *runs("laplace_vae", {"sse": BASE + 9, "nll": nll + 30 + NOISE}),
+    )
+    difference = -(12 + NOISE)
+    half = scipy.stats.t.ppf(0.975, 4) * difference.std(ddof=1) / np.sqrt(5)
+    assert claim.measure == "nll"
+    mean, low, high = -difference.mean(), -difference.mean() - half, -difference.mean() + half
+    assert claim.text == (
+        f"On digits sigma_vae models the data {mean:.2f} [{low:.2f}, {high:.2f}] nats per example better than vae, the "
+        "next of 3 settings at equal latent size (−ln p(x), 5 seeds)."
+    )
+
+
+def test_a_sentence_about_the_error_of_a_sparse_setting_says_its_sparsity():
+    [claim] = said(
+        *runs("topk_ae", {"sse": BASE, "l0_fraction": [0.5] * 5}),
+        *runs("ae", {"sse": BASE + 1 + NOISE, "l0_fraction": [0.99] * 5}),
+        *runs("deep_ae", {"sse": BASE + 2, "l0_fraction": [1.0] * 5}),
+    )
+    assert claim.text.startswith("On digits topk_ae (50 % of its units in use) reconstructs ")
+    assert " better than ae, the next" in claim.text
+
+
+def test_the_gain_is_that_at_the_noise_trained_with():
+    values = {f"denoising_gain_db_{sigma:g}": BASE for sigma in (0.1, 0.25, 0.5, 1.0)}
+    better = {name: of + 2 + NOISE for name, of in values.items()}
+    for sigma, measure in ((0.5, "denoising_gain_db_0.5"), (0.3, "denoising_gain_db_0.25")):
+        others = [run for name in ("wiener", "m.py:A") for run in runs(name, values, hyper={"sigma": sigma})]
+        lone = runs("deep_ae", values, hyper={"sigma": 0.1}) if sigma == 0.5 else []
+        [claim] = said(*runs("ae", values), *runs("denoising_ae", better, hyper={"sigma": sigma}), *others, *lone)
+        assert claim.measure == measure
+        assert claim.text.startswith("On digits denoising_ae denoises 2.00 [")
+        assert f"gain at σ = {measure.rpartition('_')[2]}" in claim.text
+
+
+def test_an_error_of_zero_has_no_ratio():
+    [claim] = said(*runs("pca", "sse", [0.0] * 5), *runs("ae", "sse", BASE))
+    assert " % " not in claim.text
+    assert f"{BASE.mean():.1f} [" in claim.text
+
+
+def test_units_and_names_are_those_of_the_measure():
+    [claim] = said(
+        *runs("vae", "elbo", BASE, hyper={"beta": 0.5}),
+        *runs("vae", "elbo", BASE - 1 + NOISE, hyper={"beta": 2.0}),
+        *runs("sigma_vae", "elbo", BASE - 5),
+    )
+    assert claim.text.startswith(
+        "On digits vae, beta 0.5 models the data 1.00 [0.90, 1.10] nats per example better than"
+    )
+    assert "vae, beta 2" in claim.text
+    assert "(ELBO, 5 seeds)" in claim.text
+
+
+def test_at_most_three_sentences_the_error_first():
+    every = {"sse": BASE, "nll": BASE, "denoising_gain_db_0.25": -BASE, "kl": np.full(5, 5.0), "C": BASE}
+
+    def worse(by, kl):
+        return {
+            "sse": BASE + by,
+            "nll": BASE + by,
+            "denoising_gain_db_0.25": -BASE - by,
+            "kl": kl + NOISE,
+            "C": BASE + by,
+        }
+
+    found = said(
+        *runs("ae", {"sse": BASE - 5, "denoising_gain_db_0.25": -BASE + 5}),
+        *runs("deep_ae", {"sse": BASE - 4 + NOISE, "denoising_gain_db_0.25": -BASE + 4 + NOISE}),
+        *runs("vae", every, hyper={"beta": 1.0}),
+        *runs("vae", worse(3, 2.0), hyper={"beta": 4.0}),
+        *runs("linear_vae", worse(2, 5.0), hyper={"beta": 1.0}),
+        *runs("linear_vae", worse(6, 2.0), hyper={"beta": 4.0}),
+    )
+    assert [claim.measure for claim in found] == ["sse", "nll", "denoising_gain_db_0.25"]
+    assert "of 2 settings" not in found[0].text
+    assert found[0].text.startswith("On digits ae reconstructs")
+
+
+# ---- curves
+
+
+def swept(variant, offset, data="digits", seeds=5):
+    """⟨C⟩ = 20 − KL + offset, and a little of its own for each seed, at three rates."""
+    return [
+        document(
+            variant,
+            seed,
+            {"kl": rate, "C": 20 - rate + offset + 0.01 * seed + (0.02 * seed if variant == "vae" else 0)},
+            hyper={"beta": beta},
+            data=data,
+        )
+        for beta, rate in ((0.1, 10.0), (1.0, 6.0), (3.0, 2.0))
+        for seed in range(seeds)
+    ]
+
+
+def test_beta_variants_are_compared_at_equal_rate():
+    [claim] = said(*swept("vae", 0.0), *swept("linear_vae", 2.0))
+    # at a rate of 6: 14.00 to 14.12 against 16.00 to 16.04
+    a, b = 14 + 0.03 * np.arange(5), 16 + 0.01 * np.arange(5)
+    mean, low, high = (-x for x in percent(a, b))
+    assert claim.text == (
+        f"At equal latent KL on digits vae reconstructs {mean:.2f} % [{high:.2f}, {low:.2f}] better than linear_vae at "
+        "6 nats (⟨C⟩, 5 seeds)."
+    )
+    assert (claim.a, claim.b, claim.measure) == ("vae", "linear_vae", "C")
+    assert len(claim.ids) == 30
+
+
+def test_the_better_line_is_spoken_of_whichever_comes_first():
+    [claim] = said(*swept("linear_vae", 2.0), *swept("vae", 0.0))
+    assert (claim.a, claim.b) == ("vae", "linear_vae")
+    assert claim.paired.claim == "better"
+    assert claim.paired.difference.mean == pytest.approx(-2 + 0.02 * 2)
+
+
+def test_lines_that_cross_claim_nothing():
+    crossing = [
+        document("linear_vae", seed, {"kl": rate, "C": value + 0.01 * seed}, hyper={"beta": beta})
+        for beta, rate, value in ((0.1, 10.0, 12.0), (1.0, 6.0, 14.5), (3.0, 2.0, 15.0))
+        for seed in range(5)
+    ]
+    [text] = texts(*swept("vae", 0.0), *crossing)
+    assert text.startswith("Nothing is claimed")
+
+
+# ---- nothing to say
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+def test_few_seeds_claim_nothing(seeds):
+    [claim] = said(*runs("ae", "sse", BASE[:seeds]), *runs("deep_ae", "sse", BASE[:seeds] + 5))
+    words = "1 seed" if seeds == 1 else f"{seeds} seeds"
+    assert claim.text == f"Nothing is claimed: {words}, and fewer than 4 seeds carry no mark and no claim."
+    assert (claim.parts, claim.ids, claim.data, claim.a, claim.b, claim.paired) == ((), (), "", "", "", None)
+
+
+def test_one_variant_claims_nothing():
+    [text] = texts(*runs("ae", "sse", BASE))
+    assert text == "Nothing is claimed: fewer than two settings have it of every seed."
+
+
+def test_beta_variants_alone_claim_nothing_by_their_error():
+    [text] = texts(*runs("vae", "sse", BASE, hyper={"beta": 1.0}), *runs("vae", "sse", BASE + 5, hyper={"beta": 4.0}))
+    assert "rate–distortion curve" in text
+
+
+def test_what_is_not_significant_is_not_claimed():
+    [text] = texts(*runs("ae", "sse", BASE), *runs("deep_ae", "sse", BASE + 0.02 + NOISE))
+    assert text == (
+        "Nothing is claimed: on digits no lead is significant at 5 %, paired by seed, with Holm's adjustment over "
+        "every comparison that was looked at (1)."
+    )
+
+
+def test_failed_runs_and_other_budgets_are_in_no_sentence():
+    bad = runs("tied_ae", "sse", BASE - 5, status="diverged")[:1] + runs("tied_ae", "sse", BASE - 5)[1:]
+    [text] = texts(
+        *bad,
+        *runs("overcomplete_ae", "sse", BASE - 6, latent=99),
+        *runs("linear_ae", "sse", BASE - 7, train={"steps": 9999}),
+        *runs("ae", "sse", BASE),
+        *runs("deep_ae", "sse", BASE + 1 + NOISE),
+        *runs("contractive_ae", "sse", BASE + 3),
+    )
+    assert text.startswith("On digits ae reconstructs")
+    assert "deep_ae, the next of 3 settings" in text
+
+
+def test_claims_are_adjusted_for_all_that_was_looked_at():
+    """p of .03 is a claim alone, and none among twenty others on another data set that are undecided."""
+    lead = 0.25 * np.array([1.0, 0.2, 1.4, 0.9, 0.3])
+    pair = [*runs("ae", "sse", BASE), *runs("deep_ae", "sse", BASE + lead)]
+    p = scipy.stats.ttest_rel(BASE, BASE + lead).pvalue
+    assert 0.05 / 3 < p < 0.05
+    assert texts(*pair)[0].startswith("On digits ae reconstructs")
+    others = [run for n in range(4) for run in runs(f"m.py:{n}", "sse", BASE + NOISE * (-1) ** n, data="mnist")]
+    assert texts(*pair, *others)[0].startswith("Nothing is claimed")
+
+
+def test_pages_where_nothing_differs_seldom_claim_anything():
+    """Six settings of the same mean, one of them pca, five seeds: at most 5 % of such pages have a sentence."""
+    rng = np.random.default_rng(11)
+    claimed = 0
+    for _ in range(150):
+        shared = rng.normal(0, 1, 5)
+        names = ("pca", "ae", "deep_ae", "tied_ae", "linear_ae", "wiener")
+        page = [run for name in names for run in runs(name, "sse", 50 + shared + rng.normal(0, 1, 5))]
+        claimed += bool(said(*page)[0].parts)
+    assert claimed <= 0.05 * 150
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        ((4.1, 3.2, 5.0), "4.1 [3.2, 5.0]"),
+        ((12.34, 11.0, 13.68), "12.3 [11.0, 13.7]"),
+        ((1234.0, 1100.0, 1368.0), "1230 [1100, 1370]"),
+        ((0.0123, 0.0111, 0.0135), "0.0123 [0.0111, 0.0135]"),
+        ((1.0, 0.0004, 2.0), "1.0000 [0.0004, 2.0000]"),
+        ((5.0, 5.0, 5.0), "5 [5, 5]"),
+        ((21.13, 18.84, 23.0), "21.1 [18.8, 23.0]"),
+    ],
+)
+def test_numbers_have_the_digits_that_their_interval_leaves(numbers, text):
+    assert " ".join(bracketed(*numbers)) == text
