@@ -10,7 +10,7 @@ import pytest
 from scipy import stats as reference
 
 from aebench import closed_forms, groups
-from aebench.plots import FIGURES, NEEDS, file_name, pictures, style, with_documents
+from aebench.plots import FIGURES, NEEDS, file_name, style, with_documents
 from aebench.store.frame import from_documents
 
 BETAS = (1.0, 0.1, 0.01)
@@ -267,19 +267,6 @@ def test_wide_codes_get_axes_of_their_own_and_say_so():
     vae, ae = [ax for ax in drawing.figure.axes if ax.axison]
     assert "axes to" in ae.get_title()
     assert ae.get_xlim()[1] > 10 * vae.get_xlim()[1]
-
-
-def test_mosaic_keeps_pixels_in_rows_and_cuts_to_the_limits():
-    x = np.random.default_rng(0).random((3, 1, 8, 8))
-    page = pictures.mosaic([x, 2 * x], (0, 1))
-    assert page.shape == (17, 26, 3)
-    np.testing.assert_allclose(page[:8, :8, 0], x[0, 0])
-    np.testing.assert_allclose(page[9:, 18:, 2], np.clip(2 * x[2, 0], 0, 1))
-    assert np.all(page[8] == 1)
-    signed = pictures.mosaic([x[:, 0] * 4 - 2], (-2, 2))
-    np.testing.assert_allclose(signed[:8, :8, 1], x[0, 0])
-    assert pictures.is_image(np.zeros((1, 3, 8, 8)))
-    assert not pictures.is_image(np.zeros((1, 2)))
 
 
 @pytest.mark.parametrize(("name", "made"), [("samples", "samples"), ("reconstructions", "x_hat")])

@@ -2,8 +2,9 @@
 
 A figure is a function `(frame, arrays) -> Iterator[Drawing]`:
 
-- `frame`: one row a run that ended well, of one suite; the columns of `aebench.load` and two more, `spec` (the
-  canonical specification of the run) and `curves` (`{"step": [...], term: [...]}`), see `with_documents`;
+- `frame`: one row a run that ended well, of one suite; the columns of `aebench.load` and three more, `spec` (the
+  canonical specification of the run), `curves` (`{"step": [...], term: [...]}`) and `pack_runs` (how many runs shared
+  its training), see `with_documents`;
 - `arrays`: run id -> the arrays stored with the run, empty where there are none.
 
 A figure that finds nothing to draw yields nothing.
@@ -62,9 +63,22 @@ FIGURES = {
     ),
     "kl_direction": ("aebench.plots.kl_direction:kl_direction", "sparse units against p, by direction and average"),
     "latent_picture": ("aebench.plots.latent_picture:latent_picture", "codes of two latents on the same axes"),
+    "denoised": (
+        "aebench.plots.denoised:denoised",
+        "test images with noise of several σ, and what each run makes of them",
+    ),
+    "traversals": ("aebench.plots.traversals:traversals", "one code decoded while its most active units move"),
+    "kl_per_dimension": ("aebench.plots.kl_per_dimension:kl_per_dimension", "the KL of each latent unit, sorted"),
+    "comparison": ("aebench.plots.forest:comparison", "each setting less the best, paired by seed, with intervals"),
+    "comparison_pca": ("aebench.plots.forest:comparison_pca", "each setting less PCA, paired by seed, with intervals"),
+    "pareto": ("aebench.plots.pareto:pareto", "error against seconds, FLOPs and parameters, with the Pareto front"),
+    "throughput": ("aebench.plots.throughput:throughput", "examples per second in training, encoding and decoding"),
+    "profiles": ("aebench.plots.profiles:profiles", "settings over the data sets: profiles of scores, and mean ranks"),
+    "tuning": ("aebench.plots.tuning:tuning", "test against validation score of every draw, and the expected best"),
 }
 """Figure -> (where its function is, one line)."""
 _SWEPT = "it shows runs with a constant KL weight above zero whose C, U, S, V and KL were measured (metric energy)"
+_STORED = "and none are stored with these runs; aebench evaluate stores them where there are any"
 NEEDS = {
     "beta_sweep": _SWEPT,
     "rate_distortion": _SWEPT,
@@ -79,15 +93,25 @@ NEEDS = {
     "overcomplete": "it shows runs whose distance from the identity was measured (metric identity)",
     "kl_direction": "it shows sparse_kl_ae with p swept (metrics activity and reconstruction)",
     "latent_picture": "it shows codes of two latents, and none are stored with these runs",
+    "denoised": f"it shows images with noise and their reconstructions, {_STORED}",
+    "traversals": f"it shows images decoded from codes that were moved, {_STORED}",
+    "kl_per_dimension": f"it shows the KL of the units of random codes, {_STORED}",
+    "comparison": "it compares settings that share seeds by error or likelihood (metric reconstruction or nll)",
+    "comparison_pca": "it compares settings that share seeds with pca, by their squared error (metric reconstruction)",
+    "pareto": "it compares the squared error and the costs of settings (metrics reconstruction and size)",
+    "throughput": "it shows examples per second (metric throughput), and none were measured",
+    "profiles": "it compares settings that several data sets rank by squared error, with four seeds or more",
+    "tuning": "it shows the draws of a tuned suite (its key tune)",
 }
 """Figure -> why it may find nothing to draw."""
 
 
 def with_documents(frame: DataFrame, documents: Mapping[str, Mapping[str, Any]]) -> DataFrame:
-    """`frame` with the columns `spec` and `curves`, taken from the runs' documents (by id)."""
+    """`frame` with the columns `spec`, `curves` and `pack_runs`, taken from the runs' documents (by id)."""
     specs: list[Any] = [documents[run]["spec"] for run in frame["id"]]
     curves: list[Any] = [documents[run].get("curves") or {} for run in frame["id"]]
-    return frame.assign(spec=specs, curves=curves)
+    packs = [((documents[run].get("cost") or {}).get("pack") or {}).get("runs") or 1 for run in frame["id"]]
+    return frame.assign(spec=specs, curves=curves, pack_runs=packs)
 
 
 def file_name(text: str) -> str:

@@ -2,82 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from numpy.typing import NDArray
 from pandas import DataFrame
 
-from aebench import stats
 from aebench.groups import Setting, datasets, number, seeds, series
 from aebench.plots import Arrays, Drawing, file_name, style
+from aebench.plots.choosing import best, page_name
+from aebench.plots.curve_panels import PER_PAGE, panels
+from aebench.plots.families import NAMES, family, legend_columns, short
+from aebench.plots.terms import Logged, draw, fit, logged, terms_of, unit
 
-PER_FIGURE = 12
-UNITS = {"kl": "nats per example"}
-ERRORS = {"mse": "squared units of the data per example", "mae": "units of the data per example"}
+OVERLAID = 7
+"""Settings whose lines share panels, as many as there are colours; more have a panel each."""
+IN_LEGEND = 12
+"""KL weights of a sweep that the legend names."""
+WIDE = 30.0
 
 
 def curves(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
-    """For each data set the terms of the loss: a figure for each sweep of the KL weight, one for all other runs."""
+    """For each data set the terms of the loss: a figure for each sweep of the KL weight, one for all other runs.
+
+    Few other settings share a panel for each term, many have a panel each. What was fitted in one step has no curve.
+    """
     for data, rows in datasets(frame):
-        lines = series(rows[[bool(held.get("step")) for held in rows["curves"]]])
+        shown = best(rows[[len(held.get("step", ())) > 1 for held in rows["curves"]]], "sse")
+        lines = series(shown.rows)
         for line in lines:
             if line.is_sweep:
                 name = f"curves-{file_name(data)}-{file_name(line.label)}"
-                yield _terms(name, data, list(line.settings), sweep=line.label)
+                yield _terms(name, data, list(line.settings), shown.words, sweep=line.label)
         others = [setting for line in lines if not line.is_sweep for setting in line.settings]
-        for first in range(0, len(others), PER_FIGURE):
-            page = f"-{1 + first // PER_FIGURE}" if len(others) > PER_FIGURE else ""
-            yield _terms(f"curves-{file_name(data)}{page}", data, others[first : first + PER_FIGURE])
+        if 0 < len(others) <= OVERLAID:
+            yield _terms(f"curves-{file_name(data)}", data, others, shown.words)
+        elif others:
+            yield from _many(data, others, shown.words)
+
+
+def _many(data: str, settings: list[Setting], words: str) -> Iterator[Drawing]:
+    """A panel for each setting, family by family."""
+    settings = sorted(
+        settings, key=lambda setting: (NAMES.index(family(str(setting.rows["variant"].iloc[0]))), setting.label)
+    )
+    count = -(-len(settings) // PER_PAGE)
+    for i in range(count):
+        page = settings[i * PER_PAGE : (i + 1) * PER_PAGE]
+        drawing = panels(page_name(f"curves-{file_name(data)}", i, count), data, page, settings)
+        yield replace(drawing, caption=drawing.caption + words)
 
 
 @style.styled
-def _terms(name: str, data: str, settings: list[Setting], *, sweep: str = "") -> Drawing:
+def _terms(name: str, data: str, settings: list[Setting], words: str, *, sweep: str = "") -> Drawing:
     """`sweep` is the label of the one series that these settings are; empty where they are many."""
     title, swept = f"{data}, {sweep}" if sweep else data, bool(sweep)
-    terms = list(dict.fromkeys(term for s in settings for held in s.rows["curves"] for term in held if term != "step"))
+    held = [logged(setting) for setting in settings]
+    terms = terms_of(held)
     columns = min(len(terms), 3)
     rows = -(-len(terms) // columns)
-    looks, across = _looks(settings, swept), 4 if swept else 3
-    height = 0.9 + 0.18 * style.legend_lines(len(settings), across) + 2.2 * rows
+    looks = _looks(settings, swept)
+    across = legend_columns([look["label"] for look in looks], 4 if swept else 3)
+    height = 0.9 + 0.18 * style.legend_lines(min(len(settings), IN_LEGEND), across) + 2.2 * rows
     figure, grid = style.panels(rows, columns, (style.WIDTH, height))
     axes = [ax for row in grid for ax in row]
-    handles: dict[str, Any] = {}
+    handles: dict[int, Any] = {}
     for ax, term in zip(axes, terms, strict=False):
-        for setting, look in zip(settings, looks, strict=True):
-            if (handle := _band(ax, setting, term, look)) is not None:
-                handles.setdefault(str(handle.get_label()), handle)
-        _dress(ax, term, settings)
-        ax.set_title(style.wrap("\n".join([term, *_held_by(term, settings)]), 96 // columns))
+        for i, (own, look) in enumerate(zip(held, looks, strict=True)):
+            if (handle := draw(ax, own, term, lw=1.2, **look)) is not None:
+                handles.setdefault(i, handle)
+        fit(ax, WIDE)
+        ax.set_xlabel("step")
+        ax.set_ylabel(style.wrap(unit(term, held), 24))
+        ax.set_title(style.wrap("\n".join([term, *_held_by(term, held)]), 78 // columns))
     for ax in axes[len(terms) :]:
         ax.set_axis_off()
     figure.suptitle(f"Training: {title}")
-    style.legend_below(figure, list(handles.values()), across)
+    named = _named([handles[i] for i in sorted(handles)])
+    style.legend_below(figure, named, across)
     rows_shown = pd.concat([setting.rows for setting in settings])
     caption = f"Terms of the training loss on {title}, each point a mean over steps: {seeds(rows_shown)}."
-    if any(_held_by(term, settings) for term in terms):
+    if any(_held_by(term, held) for term in terms):
         caption += " A panel whose title says so shows only the runs that log the term; others may have no such term."
-    said = [", ".join([term, *_held_by(term, settings)]) for term in terms]
-    return Drawing(name, caption, f"Panels against the training step: {'; '.join(said)}.", figure, data)
+    if len(named) < len(handles):
+        caption += f" The legend names {len(named)} of {len(handles)} KL weights, which run from light to dark."
+    said = [", ".join([term, *_held_by(term, held)]) for term in terms]
+    return Drawing(name, caption + words, f"Panels against the training step: {'; '.join(said)}.", figure, data)
 
 
-def _held_by(term: str, settings: list[Setting]) -> list[str]:
+def _held_by(term: str, held: Sequence[Logged]) -> list[str]:
     """Which runs log a term, in words; nothing where all do."""
-    own = [s.label for s in settings if any(term in held for held in s.rows["curves"])]
-    if len(own) == len(settings):
+    labels = [own.label for own in held if any(term in run for run in own.runs)]
+    if len(labels) == len(held):
         return []
-    return [f"logged by {own[0]} only" if len(own) == 1 else f"logged by {len(own)} of {len(settings)}"]
+    return [f"logged by {short(labels[0], 40)} only" if len(labels) == 1 else f"logged by {len(labels)} of {len(held)}"]
 
 
 def _looks(settings: list[Setting], swept: bool) -> list[dict[str, Any]]:
     """A sweep runs through viridis, by KL weight, with changing dashes; other runs have the styles of series."""
     if not swept:
         own = [{"linestyle": style.DASHES[i % len(style.DASHES)], "marker": ""} for i in range(len(settings))]
-        return [style.series_style(i) | own[i] | {"label": s.label} for i, s in enumerate(settings)]
+        return [style.series_style(i) | own[i] | {"label": short(s.label, 44)} for i, s in enumerate(settings)]
     colours = [mpl.colormaps["viridis"](place) for place in np.linspace(0.8, 0, len(settings))]
     return [
         {"color": colour, "linestyle": style.DASHES[i % len(style.DASHES)], "label": f"KL weight {number(s.kl_weight)}"}
@@ -85,41 +113,8 @@ def _looks(settings: list[Setting], swept: bool) -> list[dict[str, Any]]:
     ]
 
 
-def _band(ax: Axes, setting: Setting, term: str, look: dict[str, Any]) -> Any:
-    """A line of means over seeds with its interval; None where no run of the setting has this term."""
-    held = [curve for curve in setting.rows["curves"] if term in curve]
-    if not held:
-        return None
-    steps, values = _together(held, term)
-    found = stats.mean_intervals(values.T, missing="drop")
-    (line,) = ax.plot(steps, found.mean, lw=1.2, **look)
-    ax.fill_between(steps, found.low, found.high, color=look["color"], alpha=0.2, lw=0)
-    return line
-
-
-def _together(held: list[Mapping[str, Any]], term: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The steps that all runs have, `[points]`, and the term there, `[runs, points]`; NaN where none was stored."""
-    steps = sorted(set.intersection(*(set(curve["step"]) for curve in held)))
-    at = [dict(zip(curve["step"], curve[term], strict=True)) for curve in held]
-    values = np.array([[curve[step] for step in steps] for curve in at], dtype=np.float64)
-    return np.array(steps, np.float64), values
-
-
-def _dress(ax: Axes, term: str, settings: list[Setting]) -> None:
-    lines = [np.asarray(line.get_ydata(), np.float64) for line in ax.get_lines()]
-    y = np.concatenate(lines)
-    y = y[np.isfinite(y)]
-    if y.size and y.min() > 0 and y.max() > 30 * y.min():
-        ax.set_ylim(max(y.min() / 1.5, y.max() * 1e-4), y.max() * 1.5)
-        style.log_axis(ax.yaxis)
-    ax.set_xlabel("step")
-    ax.set_ylabel(style.wrap(_unit(term, settings), 24))
-
-
-def _unit(term: str, settings: list[Setting]) -> str:
-    """The unit of a term; that of C depends on the reconstruction loss, and may differ between runs."""
-    name = term.rpartition("/")[2]
-    kinds = {str(spec["sizes"].get("reconstruction", "mse")) for s in settings for spec in s.rows["spec"]}
-    if name == "reconstruction" and len(kinds) == 1:
-        return ERRORS.get(kinds.pop(), "nats per example")
-    return UNITS.get(name, "weighted sum of terms, per example" if name == "loss" else "per example")
+def _named(handles: Sequence[Any]) -> list[Any]:
+    """Those that the legend names: all, or so many from the first to the last."""
+    if len(handles) <= IN_LEGEND:
+        return list(handles)
+    return [handles[i] for i in np.linspace(0, len(handles) - 1, IN_LEGEND).round().astype(int)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,16 +10,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from aebench.plots import style
-from aebench.plots.panels import Panel
+from aebench.plots.panels import Panel, folded
 
 ROWS = 6
 """Rows of panels in one figure; more make more figures."""
-
-
-def pages(name: str, rows: list[list[Panel]], size: int = ROWS) -> Iterator[tuple[str, list[list[Panel]]]]:
-    """The rows in figures of at most `size`, with their names."""
-    for first in range(0, len(rows), size):
-        yield f"{name}-{1 + first // size}" if len(rows) > size else name, rows[first : first + size]
 
 
 def draw(rows: list[list[Panel]], paint: Callable[[Axes, str], None], *, room: float = 0) -> Figure:
@@ -30,17 +24,17 @@ def draw(rows: list[list[Panel]], paint: Callable[[Axes, str], None], *, room: f
     columns = max(map(len, rows))
     side = max(style.WIDTH / max(columns, 4), 1.15)
     characters = int(side * 14)
-    lines = sum(max(style.wrap(panel.title, characters).count("\n") for panel in panels) for panels in rows)
+    lines = sum(max(folded(panel.title, characters).count("\n") for panel in panels) for panels in rows)
     size = (max(columns * side + 0.3, 5), 0.6 + room + len(rows) * side + 0.25 * (len(rows) - 1) + 0.15 * lines)
     figure, grid = style.panels(len(rows), columns, size, square=True)
     for places, panels in zip(grid, rows, strict=True):
         for ax in places[len(panels) :]:
             ax.set_axis_off()
         for i, (ax, panel) in enumerate(zip(places, panels, strict=False)):
-            ax.set_title(style.wrap(panel.title, characters), fontsize=8)
+            ax.set_title(folded(panel.title, characters), fontsize=8)
             ax.set_box_aspect(1)
             if panel.row and i == 0:
-                ax.set_ylabel(style.wrap(panel.row, characters))
+                ax.set_ylabel(folded(panel.row, characters))
             ax.tick_params(labelleft=i == 0, labelbottom=_is_lowest(rows, panels, i))
             paint(ax, panel.run)
     return figure

@@ -16,7 +16,7 @@ from pandas import DataFrame
 
 from aebench.groups import datasets, evaluated
 from aebench.plots import Arrays, Drawing, file_name, grid, style
-from aebench.plots.panels import Panel, in_words, lowest_seeds, picture_rows
+from aebench.plots.panels import Page, Panel, grids, in_words, lowest_seeds, pages, picture_rows, seed_of
 
 BUBBLES = 60
 """Posteriors drawn in a panel, of the first codes; all would hide one another."""
@@ -24,8 +24,9 @@ LEGEND, COLUMNS = 24, 6
 """Classes that a legend can name, and those in one line of it."""
 MARGIN = 1.12
 """Axes are wider than what they show, so that no marker touches their edge."""
-ROOM = 2.0
-"""A panel whose codes spread this many times wider than the variational ones has axes of its own."""
+ROOM, SMALL = 2.0, 1 / 3
+"""A panel whose codes spread this many times wider than the variational ones has axes of its own; so has one that fills
+less than this share of the others' axes, where its units are those of no prior."""
 
 
 class Cloud(NamedTuple):
@@ -41,20 +42,27 @@ class Cloud(NamedTuple):
     @property
     def reach(self) -> float:
         """Half the width of axes that show all but wild codes, off their edges, and the unit circle."""
-        extents = [np.ones(1), np.abs(self.mu).max(1)]
-        extents += [] if self.sd is None else [(np.abs(self.mu) + self.sd)[:BUBBLES].max(1)]
-        return MARGIN * max(map(grid.usual, extents))
+        extents = [] if self.sd is None else [(np.abs(self.mu) + self.sd)[:BUBBLES].max(1)]
+        return max(MARGIN, self.extent, *(MARGIN * grid.usual(extent) for extent in extents))
+
+    @property
+    def extent(self) -> float:
+        """Half the width of axes that show all but wild codes, off their edges."""
+        return MARGIN * grid.usual(np.abs(self.mu).max(1))
+
+    def axes(self, common: float) -> float:
+        """Half the width of its axes, where panels share axes to ± `common`."""
+        narrow = self.sd is None and 0 < self.extent < SMALL * common
+        return self.extent if narrow else max(common, self.reach)
 
 
 def latent(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
     """For each data set a panel a run (the lowest seed of each setting): codes, posteriors and the unit circle."""
     for data, rows in datasets(frame):
-        held = ((run, arrays(run)) for _, run in lowest_seeds(rows))
-        clouds = {run: cloud_of(found) for run, found in held if found.get("codes") is not None}
-        found = picture_rows(rows, clouds)
-        for name, shown in grid.pages(f"latent-{file_name(data)}", found):
-            of = f"{evaluated(rows)} codes on {data}, seed {rows['seed'].min()}"
-            yield _clouds(name, data, shown, clouds, of)
+        held = lowest_seeds(rows, arrays)
+        clouds = {run: cloud_of(found) for run, found in held.items() if found.get("codes") is not None}
+        for page in pages(f"latent-{file_name(data)}", grid.ROWS, *grids(picture_rows(rows, clouds))):
+            yield _clouds(data, page, clouds, f"{evaluated(rows)} codes on {data}, {seed_of(rows, clouds)}")
 
 
 def cloud_of(held: Any) -> Cloud:
@@ -71,27 +79,29 @@ def cloud_of(held: Any) -> Cloud:
 
 
 @style.styled
-def _clouds(name: str, data: str, rows: list[list[Panel]], clouds: dict[str, Cloud], of: str) -> Drawing:
+def _clouds(data: str, page: Page[list[Panel]], clouds: dict[str, Cloud], of: str) -> Drawing:
     common = _common_reach(list(clouds.values()))
-    shown = [panel for row in rows for panel in row]
+    shown = [panel for row in page.items for panel in row]
     classes = np.unique(np.concatenate([cloud.y for cloud in clouds.values()])).tolist()
     looks = style.class_looks(classes)
     dots = class_handles(looks)
     room = 0.15 + (0.2 * style.legend_lines(len(dots), COLUMNS) + 0.1 if dots else 0)
-    figure = grid.draw(rows, lambda ax, run: paint(ax, clouds[run], common, looks), room=room)
+    figure = grid.draw(page.items, lambda ax, run: paint(ax, clouds[run], common, looks), room=room)
     drawn = [clouds[panel.run] for panel in shown]
     measure, words = units(drawn)
-    figure.suptitle(f"Latent space: {data}\nmost active latent across, second up ({measure})", fontsize=9)
+    across = f"most active latent across, second up ({measure})"
+    across = across if len(across) < 13 * figure.get_figwidth() else across.replace(" (", "\n(")
+    figure.suptitle(f"Latent space: {data}{page.of}\n{across}", fontsize=9)
     style.legend_below(figure, dots, COLUMNS)
     caption = (
         f"{of}, in the two latents of largest variance{', coloured by class' if len(classes) > 1 else ''}. {words}"
     )
-    if any(cloud.reach > common for cloud in drawn):
+    if any(cloud.axes(common) != common for cloud in drawn):
         caption += " All panels have the same axes, but those whose title says otherwise."
-    if outside := sum(int((np.abs(cloud.mu).max(1) > max(common, cloud.reach)).sum()) for cloud in drawn):
+    if outside := sum(int((np.abs(cloud.mu).max(1) > cloud.axes(common)).sum()) for cloud in drawn):
         caption += f" Codes far outside are not shown: {outside} of {sum(len(cloud.mu) for cloud in drawn)}."
     alt = f"Scatter of codes: {in_words(shown, lambda p: spread(clouds[p.run]))}."
-    return Drawing(name, caption, alt, figure, data)
+    return Drawing(page.name, caption + page.said, alt, figure, data)
 
 
 def class_handles(looks: dict[int, tuple[Any, str]]) -> list[Line2D]:
@@ -125,7 +135,7 @@ def _common_reach(clouds: list[Cloud]) -> float:
 
 
 def paint(ax: Axes, cloud: Cloud, common: float, looks: dict[int, tuple[Any, str]], largest: float = 18) -> None:
-    """Codes, posteriors and the unit circle, on axes to ± `common` or, where a cloud is wider, on its own.
+    """Codes, posteriors and the unit circle, on axes to ± `common` or, where these do not suit a cloud, on its own.
 
     `largest`: the area of a marker where codes are few, square points.
     """
@@ -142,13 +152,12 @@ def paint(ax: Axes, cloud: Cloud, common: float, looks: dict[int, tuple[Any, str
         look |= {"offsets": cloud.mu[:BUBBLES], "offset_transform": ax.transData, "zorder": 3, "rasterized": True}
         ax.add_collection(EllipseCollection(width, height, np.zeros(len(width)), units="xy", **look))
     ax.add_patch(Circle((0, 0), 1, fill=False, ls=":", lw=1, ec="black", zorder=4))
-    own = cloud.reach > common
-    reach = cloud.reach if own else common
+    reach = cloud.axes(common)
     ax.set_xlim(-reach, reach)
     ax.set_ylim(-reach, reach)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    if own:
+    if reach != common:
         ax.set_title(f"{ax.get_title()}\n(axes to ±{reach:.2g})", fontsize=8)
         ax.tick_params(labelleft=False, labelbottom=False)
 

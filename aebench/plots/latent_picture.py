@@ -13,8 +13,10 @@ from pandas import DataFrame
 from aebench.groups import Setting, datasets, evaluated, intervals, seeds, series
 from aebench.plots import Arrays, Drawing, file_name, style
 from aebench.plots.latent import BUBBLES, COLUMNS, MARGIN, Cloud, class_handles, cloud_of, paint, spread, units
+from aebench.plots.panels import Page, pages, seed_of
 
-ACROSS = 3
+ACROSS, PANELS = 3, 12
+"""Panels in a row, and in a figure."""
 MARKER = 8
 """Area of a marker, square points: posteriors show between small ones."""
 LATENT = 2
@@ -29,12 +31,13 @@ def latent_picture(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
         held = {setting.first: arrays(setting.first) for setting in settings}
         clouds = {run: cloud_of(found) for run, found in held.items() if found.get("codes") is not None}
         shown = [setting for setting in settings if setting.first in clouds]
-        if shown:
-            yield _picture(f"latent_picture-{file_name(data)}", data, flat, shown, clouds)
+        for page in pages(f"latent_picture-{file_name(data)}", PANELS, shown):
+            yield _picture(data, flat, page, clouds)
 
 
 @style.styled
-def _picture(name: str, data: str, rows: DataFrame, shown: list[Setting], clouds: dict[str, Cloud]) -> Drawing:
+def _picture(data: str, rows: DataFrame, page: Page[Setting], clouds: dict[str, Cloud]) -> Drawing:
+    shown = page.items
     classes = np.unique(np.concatenate([cloud.y for cloud in clouds.values()])).tolist()
     looks = style.class_looks(classes)
     dots = class_handles(looks)
@@ -49,17 +52,17 @@ def _picture(name: str, data: str, rows: DataFrame, shown: list[Setting], clouds
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_locator(MaxNLocator(6, integer=True))
     measure, words = units([clouds[setting.first] for setting in shown])
-    figure.suptitle(f"Codes of two latents on the same axes: {data}\n({measure})", fontsize=9)
+    figure.suptitle(f"Codes of two latents on the same axes: {data}{page.of}\n({measure})", fontsize=9)
     style.legend_below(figure, dots, COLUMNS)
-    first = rows["seed"].min()
-    caption = f"{evaluated(rows)} codes on {data}, seed {first}{', coloured by class' if dots else ''}. {words}"
+    how = f"{seed_of(rows, clouds)}{', coloured by class' if dots else ''}"
+    caption = f"{evaluated(rows)} codes on {data}, {how}. {words}"
     if "sse" in rows:
         caption += f" SSE over panels: squared units of the data per example, {seeds(rows)}."
-    outside = sum(int((np.abs(cloud.mu - middle).max(1) > reach).sum()) for cloud in clouds.values())
-    if outside:
-        caption += f" Codes far outside are not shown: {outside} of {sum(len(c.mu) for c in clouds.values())}."
+    drawn = [clouds[setting.first] for setting in shown]
+    if outside := sum(int((np.abs(cloud.mu - middle).max(1) > reach).sum()) for cloud in drawn):
+        caption += f" Codes far outside are not shown: {outside} of {sum(len(cloud.mu) for cloud in drawn)}."
     said = "; ".join(f"{setting.label}{spread(clouds[setting.first])}" for setting in shown)
-    return Drawing(name, caption, f"Scatters of codes on the same axes: {said}.", figure, data)
+    return Drawing(page.name, caption + page.said, f"Scatters of codes on the same axes: {said}.", figure, data)
 
 
 def _window(clouds: list[Cloud]) -> tuple[NDArray[np.float64], float]:

@@ -13,6 +13,7 @@ from aebench.groups import Series, Setting, intervals, number, ordered, value
 
 SYMBOLS = {"sigma": "σ", "lam": "λ", "beta": "β"}
 """Hyperparameters by the letter that formulas have."""
+SCALES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def measured(frame: DataFrame, columns: Sequence[str]) -> DataFrame:
@@ -39,3 +40,9 @@ def ends(line: Series, name: str, symbol: str, column: str) -> str:
     y = intervals(settings, column).mean
     points = [f"{y[i]:.3g} at {symbol} {number(x[i])}" for i in sorted({0, len(x) - 1})]
     return f"{line.label} {' and '.join(points)}"
+
+
+def in_short(value: float) -> str:
+    """A count in three digits: 1.23 M, 45.6 k, 789."""
+    scale, unit = next(((scale, unit) for scale, unit in SCALES if value >= scale), (1.0, ""))
+    return f"{value / scale:.3g} {unit}".rstrip()

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from pandas import DataFrame
 
-from aebench.groups import Series, datasets, intervals, number, seeds, series, weight
+from aebench.comparison.curves import overlaps
+from aebench.groups import KL_WEIGHT, Series, datasets, intervals, number, seeds, series, weight
 from aebench.plots import Arrays, Drawing, file_name, style
+from aebench.plots.between import Difference, caption, differences, height, panel
+from aebench.plots.choosing import longest, page_name, pages
+from aebench.plots.families import short
 from aebench.plots.known import Known, known
 
 Floats = NDArray[np.float64]
 
 PER_FIGURE = 6
 """Lines in one figure of the energies; more lines make more figures, with the same axes."""
+PER_RATE = 10
+"""Lines in one figure of rates."""
 
 C_LABEL = "⟨C⟩ (squared units of the data per example)"
 ENERGIES = {
@@ -27,6 +35,7 @@ ENERGIES = {
     "S": "⟨S⟩ (nats per example)",
     "V": "−⟨V⟩ (nats per example)",
 }
+KL_LABEL = "latent KL (nats per example)"
 BETA_LABEL = "log₁₀ of the notes' β = 1 / KL weight"
 COLUMNS = [*ENERGIES, "kl"]
 
@@ -37,16 +46,27 @@ def beta_sweep(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
     The notes' β is one over the KL weight, which is what variants and tables call beta: the axis says so.
     """
     for data, rows in datasets(_swept(frame)):
-        count = len(series(rows))
+        shown = longest(rows, KL_WEIGHT)
+        count = len(series(shown.rows))
         for first in range(0, count, PER_FIGURE):
-            page = f"-{1 + first // PER_FIGURE}" if count > PER_FIGURE else ""
-            yield _energies(f"beta_sweep-{file_name(data)}{page}", data, rows, first)
+            name = page_name(f"beta_sweep-{file_name(data)}", first // PER_FIGURE, -(-count // PER_FIGURE))
+            drawing = _energies(name, data, shown.rows, first)
+            yield replace(drawing, caption=drawing.caption + shown.words)
 
 
 def rate_distortion(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
     """For each data set the latent KL against ⟨C⟩, one line a variant, KL weights written at the points."""
     for data, rows in datasets(_swept(frame)):
-        yield _rate(f"rate_distortion-{file_name(data)}", data, rows)
+        shown = longest(rows, KL_WEIGHT)
+        lines = series(shown.rows)
+        compared = [one.comparison for one in overlaps(shown.rows, ("rate-distortion",))]
+        several = pages(lines, PER_RATE)
+        for i, page in enumerate(several):
+            name = page_name(f"rate_distortion-{file_name(data)}", i, len(several))
+            runs = {line.label: {str(run) for s in line.settings for run in s.rows["id"]} for line in page}
+            apart = differences(compared, "rate-distortion", runs)
+            drawing = _rate(name, data, pd.concat([s.rows for line in page for s in line.settings]), page, apart)
+            yield replace(drawing, caption=drawing.caption + shown.words)
 
 
 def _swept(frame: DataFrame) -> DataFrame:
@@ -86,7 +106,9 @@ def _measured(ax: Axes, line: Series, column: str, index: int) -> Any:
     found = intervals(line.settings, column)
     mean, errors = (-found.mean, found.errors[::-1]) if column == "V" else (found.mean, found.errors)
     x = [-np.log10(setting.kl_weight) for setting in line.settings]
-    return ax.errorbar(x, mean, yerr=errors, capsize=2, label=line.label, zorder=3, **style.series_style(index))
+    return ax.errorbar(
+        x, mean, yerr=errors, capsize=2, label=short(line.label, 44), zorder=3, **style.series_style(index)
+    )
 
 
 def _known_energies(ax: Axes, column: str, exact: Known, limits: tuple[float, float]) -> list[Any]:
@@ -117,31 +139,52 @@ def _kl_weight_axis(ax: Axes, limits: tuple[float, float]) -> None:
 
 
 @style.styled
-def _rate(name: str, data: str, rows: DataFrame) -> Drawing:
-    lines, exact = series(rows), known(rows)
-    figure, [[ax]] = style.panels(1, 1, (style.WIDTH, 4.0 + 0.17 * (len(lines) // 2)))
-    handles: list[Any] = []
-    for index, line in enumerate(lines):
+def _rate(name: str, data: str, rows: DataFrame, lines: Sequence[Series], apart: Sequence[Difference]) -> Drawing:
+    exact, ratios = known(rows), [2.2, 1] if apart else [1]
+    size = (style.WIDTH, 4.0 + 0.17 * (len(lines) // 2) + height(apart))
+    figure, grid = style.panels(len(ratios), 1, size, height_ratios=ratios)
+    ax, handles = grid[0][0], list[Any]()
+    looks = {line.label: style.series_style(index) for index, line in enumerate(lines)}
+    for line in lines:
         C, kl = intervals(line.settings, "C"), intervals(line.settings, "kl")
-        how = style.series_style(index)
-        bars = ax.errorbar(C.mean, kl.mean, kl.errors, C.errors, capsize=2, label=line.label, zorder=3, **how)
-        handles.append(bars)
+        how: dict[str, Any] = looks[line.label] | {"capsize": 2, "zorder": 3, "label": short(line.label, 44)}
+        handles.append(ax.errorbar(C.mean, kl.mean, kl.errors, C.errors, **how))
+    if len(apart) == 1:
+        _between(ax, *(line for line in lines if line.label in (apart[0].curve, apart[0].reference)))
     ax.margins(x=0.09)
     style.log_axis(ax.xaxis)
     ax.set_xlabel(C_LABEL)
-    ax.set_ylabel("latent KL (nats per example)")
+    ax.set_ylabel(KL_LABEL)
     handles += _known_rates(ax, exact, weight(rows))
     ax.set_title(f"Rate and distortion: {data}")
+    if apart:
+        handles += panel(grid[1][0], apart, looks)
+        grid[1][0].set_xlabel(KL_LABEL)
+        grid[1][0].set_ylabel("difference of ⟨C⟩\nat equal latent KL")
     style.legend_below(figure, handles, 2)
-    _write_weights(ax, lines[0])
-    of = f" of {lines[0].label}" if len(lines) > 1 else ""
+    longest_line = max(lines, key=lambda line: len(line.settings))
+    figure.draw_without_rendering()  # only now are the places on the page known
+    for line in [longest_line] if longest_line.is_sweep else lines:
+        _write_weights(ax, line)
+    of = f" of {longest_line.label}" if len(lines) > 1 and longest_line.is_sweep else ""
     bound = (
         " Grey: below the Gaussian bound R(C) of reverse water-filling, where in expectation no model can be."
         if exact.is_data
         else ""
     )
-    caption = f"Latent KL against ⟨C⟩ on {data}: {seeds(rows)}. Numbers at points{of} are KL weights.{bound}"
-    return Drawing(name, caption, f"Latent KL falls as the error C grows. {_ends(lines)}", figure, data)
+    text = f"Latent KL against ⟨C⟩ on {data}: {seeds(rows)}. Numbers at points{of} are KL weights.{bound}"
+    text += caption(apart, "⟨C⟩ at equal latent KL", "squared units of the data per example")
+    said = "".join(f" At equal KL, mean difference of ⟨C⟩, {one.words}." for one in apart)
+    return Drawing(name, text, f"Latent KL falls as the error C grows. {_ends(lines)}{said}", figure, data)
+
+
+def _between(ax: Axes, one: Series, other: Series) -> None:
+    """Shade what lies between two curves, over the latent KL that both have."""
+    points = [np.stack([intervals(line.settings, name).mean for name in ("kl", "C")]) for line in (one, other)]
+    low, high = max(kl.min() for kl, _ in points), min(kl.max() for kl, _ in points)
+    at = np.unique(np.clip(np.concatenate([kl for kl, _ in points]), low, high))
+    sides = [np.interp(at, *(values[np.argsort(kl)] for values in (kl, C))) for kl, C in points]
+    ax.fill_betweenx(at, *sides, color="0.88", lw=0, zorder=1)
 
 
 def _known_rates(ax: Axes, exact: Known, weights: Floats) -> list[Any]:
@@ -164,11 +207,10 @@ def _known_rates(ax: Axes, exact: Known, weights: Floats) -> list[Any]:
 
 
 def _write_weights(ax: Axes, line: Series) -> None:
-    """Write the KL weights at the points of a line; points that fall together share one label."""
+    """Write the KL weights at the points of a line, once drawn; points that fall together share one label."""
     points = np.stack([intervals(line.settings, column).mean for column in ("C", "kl")], 1)
     figure = ax.get_figure(root=True)
     assert figure is not None
-    figure.draw_without_rendering()  # only now are the places on the page known
     places = ax.transData.transform(points)
     texts: list[tuple[int, list[str]]] = []
     for i, setting in enumerate(line.settings):
@@ -183,7 +225,7 @@ def _write_weights(ax: Axes, line: Series) -> None:
         ax.annotate(", ".join(words), place, xytext=(-4, -3), textcoords="offset points", **look)
 
 
-def _ends(lines: list[Series]) -> str:
+def _ends(lines: Sequence[Series]) -> str:
     """The first and last point of each line, for readers who do not see them."""
     said: list[str] = []
     for line in lines:
