@@ -1,0 +1,146 @@
+"""The decision for each measure: how far the new side is worse than the base, against a margin.
+
+A time fails where the lower bound of its Hodges-Lehmann shift of log ratios exceeds the margin, also after Benjamini
+and Hochberg's adjustment over all that are tested; it passes where the upper bound is below the margin. A counter and
+an exact number have no noise: any increase, any change, fails. A quality fails where it is worse by more than its
+margin, paired by seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+from scipy.special import stdtr, stdtrit
+from scipy.stats import false_discovery_control
+
+from aebench.errors import InputError
+from aebench.regress.records import Finding, Measure, Side, Verdict
+from aebench.stats.shift import hodges_lehmann, signed_rank_p
+
+MARGIN = 0.03
+"""The smallest margin of a time, as a share: less than this no one notices."""
+QUALITY = 0.02
+"""The margin of a quality, as a share of the base's mean."""
+NOISE = 2.0
+"""How many times what A against A showed on a machine a time may grow there."""
+
+
+def decide(
+    base: Side,
+    new: Side,
+    *,
+    alpha: float = 0.05,
+    margins: Mapping[str, float] | None = None,
+    noise: Mapping[str, float] | None = None,
+) -> list[Finding]:
+    """A finding for every measure of either side, in the order of the new side; what only the base has comes last.
+
+    `alpha`: the chance of a false fail of one measure, and of the fails together after adjustment. `margins`: measure
+    (as text, or the name alone) -> share, where it is not the default. `noise`: measure as text -> the largest share
+    that A against A gave on this machine; a time's margin is at least twice that. Raises InputError where the sides
+    have nothing in common.
+    """
+    if not set(base.values) & set(new.values):
+        raise InputError(f"{base.name} and {new.name} have no benchmark in common: nothing can be compared")
+    found = [_finding(m, base, new, alpha, _margin(m, margins or {}, noise or {})) for m in new.values]
+    gone = [Finding(m, "gone", f"{new.name} does not have it") for m in base.values if m not in new.values]
+    return [*_adjusted(found, alpha), *gone]
+
+
+def _margin(measure: Measure, margins: Mapping[str, float], noise: Mapping[str, float]) -> float:
+    for key in (str(measure), measure.name):
+        if key in margins:
+            return margins[key]
+    if measure.kind == "time":
+        return max(MARGIN, NOISE * noise.get(str(measure), 0.0))
+    return QUALITY if measure.kind == "quality" else 0.0
+
+
+def _finding(measure: Measure, base: Side, new: Side, alpha: float, margin: float) -> Finding:
+    if measure not in base.values:
+        return Finding(measure, "no baseline", f"{base.name} does not have it")
+    old, now = (np.asarray(side.values[measure], np.float64) for side in (base, new))
+    compare = {"time": _time, "quality": _quality, "counter": _counter, "exact": _exact}[measure.kind]
+    return compare(measure, old, now, alpha, margin)
+
+
+def _time(measure: Measure, old: np.ndarray, now: np.ndarray, alpha: float, margin: float) -> Finding:
+    n = min(old.size, now.size)
+    pairs = np.stack([old[:n], now[:n]])
+    pairs = pairs[:, np.isfinite(pairs).all(axis=0) & (pairs > 0).all(axis=0)]
+    if pairs.shape[1] == 0:
+        return Finding(measure, "inconclusive", "no valid pair of samples", margin=margin)
+    ratios = np.log(pairs[1] / pairs[0]) * (1 if measure.better == "lower" else -1)
+    shift, limit = hodges_lehmann(ratios, alpha), math.log1p(margin)
+    verdict: Verdict = "fail" if shift.lower > limit else "pass" if shift.upper < limit else "inconclusive"
+    effect, lower, upper = (math.expm1(value) for value in (shift.estimate, shift.lower, shift.upper))
+    return Finding(
+        measure, verdict, _in_words(effect, lower, upper, margin, f"{ratios.size} pairs"),
+        effect, lower, upper, margin, ratios.size, signed_rank_p(ratios, limit),
+    )  # fmt: skip
+
+
+def _quality(measure: Measure, old: np.ndarray, now: np.ndarray, alpha: float, margin: float) -> Finding:
+    """One-sided t bounds of the paired difference, as a share of the base's mean."""
+    n = min(old.size, now.size)
+    scale = abs(float(np.mean(old[:n]))) if n else math.nan
+    worse = (now[:n] - old[:n]) * (1 if measure.better == "lower" else -1)
+    if n == 0 or not np.isfinite(worse).all() or not scale > 0:
+        return Finding(measure, "fail" if n and not np.isfinite(now).all() else "inconclusive", "no finite values")
+    effect = float(worse.mean()) / scale
+    error = float(worse.std(ddof=1)) / math.sqrt(n) / scale if n > 1 else math.inf
+    half = float(stdtrit(n - 1, 1 - alpha)) * error if n > 1 else math.inf
+    lower, upper = effect - half, effect + half
+    p = float(effect <= margin) if error == 0 else float(stdtr(n - 1, (margin - effect) / error)) if n > 1 else 1.0
+    verdict: Verdict = "fail" if lower > margin else "pass" if upper < margin else "inconclusive"
+    said = _in_words(effect, lower, upper, margin, f"{n} seeds")
+    return Finding(measure, verdict, said, effect, lower, upper, margin, n, p)
+
+
+def _counter(measure: Measure, old: np.ndarray, now: np.ndarray, alpha: float, margin: float) -> Finding:
+    """Repeats of a counter agree, or the largest counts: what varies is no counter, but is seen."""
+    before, after = float(old.max()), float(now.max())
+    effect = (after - before) / before if before else math.inf if after > before else 0.0
+    verdict: Verdict = "fail" if after > before * (1 + margin) else "pass"
+    said = "the same" if after == before else f"{before:g} → {after:g}{_share(effect)}"
+    return Finding(measure, verdict, f"{said} {measure.unit}".strip(), effect, effect, effect, margin, now.size)
+
+
+def _exact(measure: Measure, old: np.ndarray, now: np.ndarray, alpha: float, margin: float) -> Finding:
+    same = old.size > 0 and now.size > 0 and bool((now == old[0]).all()) and bool((old == old[0]).all())
+    if same:
+        return Finding(measure, "pass", "the same to the last bit", 0.0, 0.0, 0.0, 0.0, now.size)
+    before, after = float(old[0]), float(next((v for v in now if v != old[0]), now[0]))
+    effect = abs(after - before) / abs(before) if before else math.inf
+    return Finding(measure, "fail", f"{before!r} → {after!r}{_share(effect)}", effect, effect, effect, 0.0, now.size)
+
+
+def _adjusted(found: list[Finding], alpha: float) -> list[Finding]:
+    """A fail by its own bound alone, which many tests together make likely, is inconclusive."""
+    tested = [i for i, finding in enumerate(found) if not math.isnan(finding.p)]
+    if not tested:
+        return found
+    adjusted = false_discovery_control([found[i].p for i in tested])
+    for i, p in zip(tested, adjusted, strict=True):
+        if found[i].verdict == "fail" and p > alpha:
+            said = f"{found[i].said}; not after adjustment for {len(tested)} tests (p {p:.2g})"
+            found[i] = replace(found[i], verdict="inconclusive", said=said)
+    return found
+
+
+def overall(found: Iterable[Finding]) -> Verdict:
+    """The worst of them; what has no baseline, or is gone, is no verdict on the change."""
+    verdicts = {finding.verdict for finding in found}
+    return "fail" if "fail" in verdicts else "inconclusive" if "inconclusive" in verdicts else "pass"
+
+
+def _in_words(effect: float, lower: float, upper: float, margin: float, n: str) -> str:
+    low, high = ("none" if math.isinf(value) else f"{value:+.1%}" for value in (lower, upper))
+    return f"{effect:+.1%} [{low}, {high}] worse, margin {margin:.1%}, {n}"
+
+
+def _share(effect: float) -> str:
+    return f" ({effect:+.2%})" if math.isfinite(effect) else ""

@@ -1,0 +1,254 @@
+"""The gate: what it says of planted effects and of none, and how it goes about it."""
+
+from __future__ import annotations
+
+import json
+from itertools import count
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from aebench.errors import InputError
+from aebench.regress import reading
+from aebench.regress.gate import decide, overall
+from aebench.regress.pairs import compare
+from aebench.regress.records import Measure, Side
+
+STEP = Measure("step", "time", "time", "s")
+OPS = Measure("step", "dispatched operations", "counter", "operations")
+LOSS = Measure("step", "loss after 10 steps", "exact")
+ELBO = Measure("vae", "elbo", "quality", "nats", "higher")
+
+
+def side(name="new", **values):
+    known = {"step": STEP, "ops": OPS, "loss": LOSS, "elbo": ELBO}
+    return Side(name, {known[key]: tuple(value) for key, value in values.items()})
+
+
+def verdict(base, new, **options):
+    return {f.measure: f for f in decide(base, new, **options)}
+
+
+def noisy(rng, n, factor=1.0, spread=0.02):
+    return 0.01 * factor * np.exp(spread * rng.standard_normal(n))
+
+
+def test_a_clear_slowdown_fails_and_says_how_large():
+    rng = np.random.default_rng(0)
+    found = verdict(side(step=noisy(rng, 10)), side(step=noisy(rng, 10, 1.25)))[STEP]
+    assert found.verdict == "fail"
+    assert found.effect == pytest.approx(0.25, abs=0.03)
+    assert found.line.startswith("FAIL step · time: +2")
+    assert "margin 3.0%, 10 pairs" in found.line
+
+
+def test_the_effect_is_the_hodges_lehmann_shift_of_the_log_ratios():
+    rng = np.random.default_rng(1)
+    a, b = noisy(rng, 8), noisy(rng, 8, 1.1)
+    walsh = [(x + y) / 2 for i, x in enumerate(np.log(b / a)) for y in np.log(b / a)[i:]]
+    found = verdict(side(step=a), side(step=b))[STEP]
+    assert found.effect == pytest.approx(np.exp(np.median(walsh)) - 1)
+    assert found.p == pytest.approx(
+        scipy_stats.wilcoxon(np.log(b / a) - np.log(1.03), alternative="greater", method="exact").pvalue
+    )
+
+
+def test_a_speed_up_passes():
+    rng = np.random.default_rng(2)
+    assert verdict(side(step=noisy(rng, 10)), side(step=noisy(rng, 10, 0.8)))[STEP].verdict == "pass"
+
+
+def test_noise_wider_than_the_margin_is_inconclusive():
+    rng = np.random.default_rng(3)
+    found = verdict(side(step=noisy(rng, 6, spread=0.3)), side(step=noisy(rng, 6, spread=0.3)))[STEP]
+    assert found.verdict == "inconclusive"
+
+
+def test_four_pairs_allow_no_bound():
+    rng = np.random.default_rng(4)
+    assert verdict(side(step=noisy(rng, 4)), side(step=noisy(rng, 4, 3)))[STEP].verdict == "inconclusive"
+
+
+def test_unchanged_code_is_red_no_more_often_than_alpha_and_mostly_passes():
+    """Twelve benchmarks at once, 400 times: any red at all."""
+    rng = np.random.default_rng(5)
+    measures = [Measure(f"b{i}", "time", "time", "s") for i in range(12)]
+    red = 0
+    for _ in range(400):
+        base, new = (Side("s", {m: tuple(noisy(rng, 10, spread=0.05)) for m in measures}) for _ in range(2))
+        red += overall(decide(base, new)) == "fail"
+    assert red / 400 <= 0.05
+
+
+def test_the_margin_grows_with_the_noise_that_the_machine_showed():
+    rng = np.random.default_rng(6)
+    base, new = side(step=noisy(rng, 20)), side(step=noisy(rng, 20, 1.1))
+    assert verdict(base, new)[STEP].verdict == "fail"
+    found = verdict(base, new, noise={"step · time": 0.08})[STEP]
+    assert (found.verdict, found.margin) == ("pass", 0.16)
+    assert verdict(base, new, noise={"step · time": 0.08}, margins={"time": 0.03})[STEP].verdict == "fail"
+
+
+def test_many_tests_together_are_adjusted():
+    """One that would fail alone at p .04 does not among twenty."""
+    rng = np.random.default_rng(7)
+    ratios = np.log(1.03) + np.array([1, 2, 3, 4, 5, 6, 7, 8, 9, -10]) * 1e-3  # p of the signed ranks: 43/1024
+    base = {STEP: tuple(np.ones(10))} | {Measure(f"b{i}", "time", "time"): tuple(noisy(rng, 10)) for i in range(20)}
+    new = {**base, STEP: tuple(np.exp(ratios))}
+    found = verdict(Side("a", base), Side("b", new))[STEP]
+    assert found.verdict == "inconclusive"
+    assert "after adjustment for 21 tests" in found.said
+    assert verdict(Side("a", {STEP: base[STEP]}), Side("b", {STEP: new[STEP]}))[STEP].verdict == "fail"
+
+
+def test_counters_fail_at_one_more_and_pass_at_fewer():
+    assert verdict(side(ops=[120, 120]), side(ops=[121, 121]))[OPS].line == (
+        "FAIL step · dispatched operations: 120 → 121 (+0.83%) operations"
+    )
+    assert verdict(side(ops=[120]), side(ops=[100]))[OPS].verdict == "pass"
+
+
+def test_exact_numbers_fail_at_the_last_bit():
+    same, other = 0.1 + 0.2, 0.3
+    assert verdict(side(loss=[same]), side(loss=[same]))[LOSS].verdict == "pass"
+    found = verdict(side(loss=[same]), side(loss=[other]))[LOSS]
+    assert found.verdict == "fail"
+    assert "0.30000000000000004 → 0.3" in found.line
+
+
+def test_quality_is_paired_by_seed():
+    """Seeds differ by ten, the change by a tenth on each: it shows, and the direction counts."""
+    rng = np.random.default_rng(8)
+    base = rng.normal(-100, 10, 5)
+    worse = base - 4 + rng.normal(0, 0.1, 5)
+    assert verdict(side(elbo=base), side(elbo=worse))[ELBO].verdict == "fail"
+    assert verdict(side(elbo=base), side(elbo=base + 4))[ELBO].verdict == "pass"
+    assert verdict(side(elbo=base), side(elbo=base))[ELBO].verdict == "pass"
+
+
+def test_quality_p_is_scipys():
+    rng = np.random.default_rng(9)
+    base = rng.normal(-100, 10, 6)
+    new = base - 2 + rng.normal(0, 1, 6)
+    scale = abs(base.mean())
+    expected = scipy_stats.ttest_1samp((base - new) / scale, 0.02, alternative="greater").pvalue
+    assert verdict(side(elbo=base), side(elbo=new))[ELBO].p == pytest.approx(expected)
+
+
+def test_a_loss_that_is_none_fails():
+    assert verdict(side(elbo=[-1.0, -2.0]), side(elbo=[-1.0, np.nan]))[ELBO].verdict == "fail"
+
+
+def test_what_one_side_lacks_is_shown_and_passes_nothing():
+    base, new = side(name="main", step=[1.0] * 9, loss=[1.0]), side(name="mine", step=[1.0] * 9, ops=[3])
+    found = {f.measure: f for f in decide(base, new)}
+    assert (found[OPS].verdict, found[LOSS].verdict) == ("no baseline", "gone")
+    assert found[OPS].said == "main does not have it"
+    with pytest.raises(InputError, match="main and other have no benchmark in common"):
+        decide(side(name="main", loss=[1.0]), side(name="other", ops=[1]))
+
+
+# ---- rounds of pairs
+
+
+def report(seconds, ops=10):
+    return {
+        "machine_info": {"node": "here"},
+        "benchmarks": [
+            {"fullname": name, "stats": {"min": value}, "extra_info": {"counters": {"ops": ops}}}
+            for name, value in seconds.items()
+        ],
+    }
+
+
+class Machine:
+    """A sampler of known factors; it remembers what it was asked."""
+
+    def __init__(self, factors, spread=0.01, seed=0):
+        self.factors, self.spread, self.rng, self.asked = factors, spread, np.random.default_rng(seed), []
+
+    def __call__(self, which, only):
+        self.asked.append((which, tuple(only)))
+        names = list(only) or list(self.factors)
+        return report(
+            {n: float(noisy(self.rng, 1, self.factors[n] if which == "new" else 1, self.spread)[0]) for n in names}
+        )
+
+
+def test_sides_take_turns_and_a_clear_answer_ends_it():
+    machine = Machine({"a": 1.0})
+    found = compare(machine, ("main", "mine"), pairs=8)
+    assert overall(found.findings) == "pass"
+    assert [which for which, _ in machine.asked] == ["base", "new", "new", "base"] * 4
+
+
+def test_what_fails_is_confirmed_by_a_rerun_of_it_alone():
+    machine = Machine({"a": 1.0, "b": 1.3})
+    found = compare(machine, ("main", "mine"), pairs=10)
+    assert overall(found.findings) == "fail"
+    assert [only for _, only in machine.asked] == [()] * 20 + [("b",)] * 20
+    (line,) = [f.line for f in found.findings if f.verdict == "fail"]
+    assert line.startswith("FAIL b · time: +3")
+    assert "a rerun says +3" in line
+
+
+def test_a_fail_that_does_not_come_again_is_no_fail():
+    machine = Machine({"a": 1.3})
+    calls = count()
+
+    def sample(which, only):
+        machine.factors["a"] = 1.3 if next(calls) < 20 else 1.0
+        return machine(which, only)
+
+    (time, _) = compare(sample, ("main", "mine"), pairs=10).findings
+    assert time.verdict == "inconclusive"
+    assert "not confirmed by a rerun" in time.said
+
+
+def test_what_is_not_clear_gets_as_many_pairs_again():
+    machine = Machine({"a": 1.0, "b": 1.0}, spread=0.001)
+    found = compare(machine, ("x", "y"), pairs=4)  # four pairs allow no bound at all
+    assert len(machine.asked) == 16
+    assert machine.asked[8:] == [(which, ("a", "b")) for which in ["base", "new", "new", "base"] * 2]
+    assert overall(found.findings) == "pass"
+
+
+# ---- reading
+
+
+def test_a_folder_of_reports_is_repeats(tmp_path):
+    for i, seconds in enumerate((0.5, 0.25)):
+        (tmp_path / f"{i}.json").write_text(json.dumps(report({"a": seconds})))
+    found = reading.read(tmp_path)
+    assert found.values[Measure("a", "time", "time", "s")] == (0.5, 0.25)
+    assert found.values[Measure("a", "ops", "counter")] == (10.0, 10.0)
+    assert found.machine == {"node": "here"}
+
+
+def test_machines_that_do_not_match_are_named(tmp_path):
+    for node in ("one", "two"):
+        (tmp_path / f"{node}.json").write_text(json.dumps(report({"a": 1.0}) | {"machine_info": {"node": node}}))
+    with pytest.raises(InputError, match="measured on different machines: node 'one' and 'two'"):
+        reading.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "broken JSON"),
+        ("[]", "not a report of pytest-benchmark: it has no list of benchmarks"),
+        ('{"benchmarks": [{}]}', "not a report of pytest-benchmark: KeyError: 'fullname'"),
+    ],
+)
+def test_what_is_no_report_gets_one_line(tmp_path, text, said):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputError, match=said):
+        reading.read(tmp_path / "a.json")
+
+
+def test_what_is_nowhere_gets_one_line(tmp_path):
+    with pytest.raises(InputError, match="no such file or folder; give a git revision, an environment or results"):
+        reading.read(tmp_path / "nothing")
+    with pytest.raises(InputError, match="holds neither results"):
+        reading.read(tmp_path)
