@@ -1,6 +1,6 @@
 """Throughput of variants and networks on this machine, alone and packed, beside the roofline.
 
-Samples are taken in calls of `train`, which alternate between pack sizes, so that a machine that gets slower meanwhile
+Each sample is of a call of `train`; they alternate between pack sizes, so that a machine that gets slower meanwhile
 slows them alike, and a ratio of packed to alone is of neighbours in time.
 """
 

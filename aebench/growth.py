@@ -14,7 +14,7 @@ from aebench.clock import clock
 from aebench.device import PeakMemory, exact, free_bytes
 from aebench.errors import InputError, unknown
 from aebench.roofline import Floor, Machine
-from aebench.stopwatch import PER_CALL, Case, Sample, Stopwatch, interleaved, network_label
+from aebench.stopwatch import Case, Sample, Stopwatch, interleaved, network_label
 
 
 class Axis(NamedTuple):
@@ -96,7 +96,7 @@ def measure(one: Case, watch: Stopwatch, repeats: int, base: int) -> Point:
 def too_much(axis: str, value: int, last: int, point: Point, limit: float, free: int | None) -> str:
     """Why the next value is not measured, judged by the last one; "" where it is."""
     factor = (value / last) ** AXES[axis].power
-    recording = sum(sample.compile for sample in point.samples[::PER_CALL])
+    recording = sum(sample.compile for sample in point.samples)
     seconds = recording + factor * max(point.took - recording, 0.0)
     if seconds > limit:
         return f"about {seconds:.0f} s, more than --limit {limit:g}"

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 from typing import Any
 
 import torch
@@ -25,13 +26,17 @@ from aebench.optim import Descent, StackedOptimizer
 from aebench.variant import Model, Network, Shape, Variant
 
 State = dict[str, Tensor]
+BUILDING = Lock()
 
 
 def build(variant: Variant, event_shape: Shape, network: Network, sizes: Any, seed: int) -> nn.Module:
-    """The net of one seed: built in float32 on the CPU, its weights drawn from the seed's init stream."""
-    default = torch.get_default_dtype()
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        torch.manual_seed(streams.key(seed, "init"))
+    """The net of one seed: built in float32 on the CPU, its weights drawn from the seed's init stream.
+
+    Modules draw from the process's own generator, so one thread builds at a time; no other device is spoken to.
+    """
+    with BUILDING, torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        default = torch.get_default_dtype()
+        torch.default_generator.set_state(streams.generator(seed, "init").get_state())
         torch.set_default_dtype(torch.float32)
         try:
             return variant.build(event_shape, network, sizes)
@@ -149,13 +154,9 @@ class Runs:
 
 
 def trace(
-    call: Callable[..., dict[str, Tensor]],
-    own: Sequence[str],
-    state: State,
-    batch: Batch,
-    hp: Any,
+    call: Callable[..., dict[str, Tensor]], own: Sequence[str], state: State, batch: Batch, hp: Any,
     products: torch.dtype | None = None,
-) -> GraphModule:
+) -> GraphModule:  # fmt: skip
     """`(state, x, noise, hp) -> (terms, gradients of the parameters named own)`, for every run of a pack.
 
     The vmapped loss and its backward pass are recorded once, as the flat list of tensor operations they come down to,

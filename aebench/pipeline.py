@@ -87,15 +87,17 @@ def _work(todo: Plan, done: Done, device: str, allow_code: bool, progress: Progr
         from aebench.device import choose, exact
         from aebench.work import Worker
 
-        suite, place = todo.suite, choose(device)
-        worker = Worker(suite.name, place, suite.metrics, suite.keep_weights, allow_code, ledger, engine)
-    with exact(place), progress:
+        suite, on = todo.suite, choose(device)
+        worker = Worker(suite.name, on, suite.metrics, suite.keep_weights, allow_code, ledger, engine, suite.validated)
+    with exact(on), progress, worker.ahead:
         with ledger.stage("set-up"):
             _check(todo.packs, worker)
             packs = [part for pack in todo.packs for part in worker.packs(pack)]
         done.keep()
         progress.start(packs)
-        for pack in packs:
+        for place, pack in enumerate(packs):
+            for following in packs[place + 1 : place + 2]:
+                worker.look_ahead(following)
             progress.enter(pack)
             _train(pack, worker, done, progress)
             progress.leave(pack)
@@ -164,27 +166,29 @@ def evaluate(
         raise InputError(f"{results}: no results of a suite (no suite.json)")
     words = made_by.get("arguments", [])
     pairs = [word.split("=", 1) for flag, word in pairwise(words) if flag == "--set"]
-    asked = parse(made_by["text"], str(results), overrides=dict(pairs), allow_code=allow_code).metrics
+    suite = parse(made_by["text"], str(results), overrides=dict(pairs), allow_code=allow_code)
     extra = [resolve(METRICS, "metrics", name, allow_code=allow_code) for name in metrics]
-    known = {metric.name for metric, _ in asked}
-    chosen = [*asked, *((metric, metric.options()) for metric in extra if metric.name not in known)]
+    known = {metric.name for metric, _ in suite.metrics}
+    chosen = [*suite.metrics, *((metric, metric.options()) for metric in extra if metric.name not in known)]
     with books.ledger.stage("set-up"):
         from aebench.device import choose, exact
         from aebench.work import Worker
 
         place = choose(device)
-        worker = Worker(made_by["name"], place, chosen, False, allow_code, books.ledger)
+        worker = Worker(made_by["name"], place, chosen, False, allow_code, books.ledger, validated=suite.validated)
     finished = [d for d in store.documents() if d["status"] == "ok"]
     measured = 0
     names = {metric.name for metric, _ in chosen}
-    with exact(place), progress or Progress() as shown:
-        for document in shown.each(finished, "measuring"):
-            publication = worker.again(Run(document["spec"], document["id"]), document, store, names)
-            if publication is not None:
-                with books.ledger.stage("write"):
-                    store.publish(*publication)
-                measured += 1
-    books.keep(made_by, worked=measured > 0)
+    try:
+        with exact(place), progress or Progress() as shown:
+            for document in shown.each(finished, "measuring"):
+                publication = worker.again(Run(document["spec"], document["id"]), document, store, names)
+                if publication is not None:
+                    with books.ledger.stage("write"):
+                        store.publish(*publication)
+                    measured += 1
+    finally:  # an interrupted command has taken its time too
+        books.keep(made_by, worked=measured > 0)
     return measured, len(finished) - measured
 
 
@@ -214,17 +218,18 @@ def run(
     smoke: bool = False,
     allow_code: bool = False,
     report: bool = True,
+    engine: str = "auto",
 ) -> DataFrame:
     """Run a suite, by path or by the name of one that ships with aebench: one row a run, as `aebench.load` gives.
 
     Results go to `out/results/<suite>/`, the report to `out/reports/<suite>/`; what is there already is not trained
-    again. Raises InputError for a faulty suite; a run that fails is a row that says why.
+    again. `engine`: as in `execute`. Raises InputError for a faulty suite; a run that fails is a row that says why.
     """
     from aebench.store import load
 
     wanted = read(suite, overrides=overrides, seeds=seeds, smoke=smoke, allow_code=allow_code)
     todo = plan(wanted, out, allow_code=allow_code)
-    execute(todo, device=device, allow_code=allow_code, report=report)
+    execute(todo, device=device, allow_code=allow_code, report=report, engine=engine)
     return load(todo.store.folder)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from aebench import graph, packing, streams
@@ -89,20 +89,18 @@ def train(
     validation: Examples | None = None,
     on_point: Callable[[int, Tensor], None] = lambda step, loss: None,
     engine: Mode = "auto",
+    nets: dict[int, nn.Module] | None = None,
 ) -> Trained:
     """Train a pack on the device where the examples lie.
 
     A variant with a closed form is fitted instead. A pack of one has no axis of runs; several runs are stacked and
     share each kernel. `on_point(step, loss)` hears of every point of the curve, `loss` `[runs]` on the device.
-    `engine`: see `engine.Engine`. Raises TooLarge where several runs would not fit into memory at once.
+    `engine`: see `engine.Engine`. `nets`: see `assembled`. Raises TooLarge where several runs would not fit into memory
+    at once.
     """
     begin = clock(examples.x.device)
     device, dtype, event_shape = examples.x.device, DTYPES[budget.precision], tuple(examples.x.shape[1:])
-    if variant.check is not None:
-        variant.check(sizes, event_shape)
-    seeds = [s.seed for s in settings]
-    nets = {seed: packing.build(variant, event_shape, network, sizes, seed).to(device, dtype) for seed in set(seeds)}
-    pack = Pack(variant, [nets[seed] for seed in seeds], [s.descent for s in settings], budget.optimizer)
+    seeds, pack = [s.seed for s in settings], assembled(variant, network, sizes, settings, budget, examples, nets or {})
     hyper = Hyper(variant, settings, pack.stacked, device, dtype)
     if variant.fit is not None:
         return fitted(pack, variant.fit, hyper, sizes, seeds, examples, begin)
@@ -139,6 +137,21 @@ def train(
         seconds={"compile": ready - begin, "train": clock(device) - ready},
         engine=loop.choice,
     )
+
+
+def assembled(
+    variant: Variant, network: Network, sizes: Any, settings: Sequence[Setting], budget: Budget, examples: Examples,
+    nets: dict[int, nn.Module],
+) -> Pack:  # fmt: skip
+    """The pack before its first step. `nets`: of some seeds, built before; they are taken out, the others are built."""
+    device, dtype, event_shape = examples.x.device, DTYPES[budget.precision], tuple(examples.x.shape[1:])
+    if variant.check is not None:
+        variant.check(sizes, event_shape)
+    here: dict[int, nn.Module] = {}
+    for seed in dict.fromkeys(setting.seed for setting in settings):
+        net = nets.pop(seed) if seed in nets else packing.build(variant, event_shape, network, sizes, seed)
+        here[seed] = net.to(device, dtype)
+    return Pack(variant, [here[s.seed] for s in settings], [s.descent for s in settings], budget.optimizer)
 
 
 def threads(pack: Pack, feed: Feed, hyper: Hyper) -> tuple[int, ...]:

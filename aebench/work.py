@@ -12,33 +12,38 @@ import torch
 from torch import Tensor
 
 from aebench import data, packing
+from aebench.ahead import Ahead, Nets
 from aebench.clock import STAGES, Ledger, clock
 from aebench.data import Dataset, Part
 from aebench.device import PeakMemory, cores, give_back, made
+from aebench.effort import effort, first_batch
 from aebench.engine import Mode, mode
 from aebench.errors import InputError
-from aebench.feed import Batch, Examples, Feed
-from aebench.metrics.cost import flops
-from aebench.metrics.evaluate import Chosen, arrays, encode, evaluate
+from aebench.feed import Examples
+from aebench.metrics.arrays import arrays
+from aebench.metrics.evaluate import Chosen, Entries, encode, evaluate
 from aebench.metrics.moments import Moments
 from aebench.optim import check_recordable
 from aebench.outcome import failure, outcome, told
-from aebench.packing import Pack, Runs
+from aebench.pace import ONE_THREAD, PACKED, small, together
+from aebench.packing import Runs
 from aebench.reconstructions import RECONSTRUCTIONS
 from aebench.specification import budget_of, recipe, setting_of
 from aebench.store import Publication, Store
 from aebench.store.documents import SCHEMA
 from aebench.suite import Run, pack_id
-from aebench.train import DTYPES, PRECISIONS, Budget, Hyper, Setting, TooLarge, Trained, train
-from aebench.variant import Variant
+from aebench.train import DTYPES, PRECISIONS, Hyper, TooLarge, train
 
 OnPoint = Callable[[int, Tensor], None]
-Measured = tuple[list[dict[str, Any]], list[dict[str, np.ndarray]]]
-"""For each run its metrics and its arrays."""
+Measured = tuple[list[Entries], list[Entries], list[dict[str, np.ndarray]]]
+"""For each run its metrics, those of them that were measured on the validation part as well, and its arrays."""
 
 
 class Worker:
-    """Trains and measures packs on one device; data sets are loaded once."""
+    """Trains and measures packs on one device; data sets are loaded once.
+
+    `validated`: the metric that is measured on the validation part as well, as a tuned suite chooses by it.
+    """
 
     def __init__(
         self,
@@ -49,15 +54,20 @@ class Worker:
         allow_code: bool,
         ledger: Ledger | None = None,
         engine: str = "auto",
+        validated: str = "",
     ) -> None:
         self.engine: Mode = mode(engine)
+        self.validated = validated
         self.suite, self.device, self.chosen = suite, device, chosen
         self.keep_weights, self.allow_code = keep_weights, allow_code
         self.ledger = ledger or Ledger()
         self.ledger.now = partial(clock, device)
+        self.ahead = Ahead(device, allow_code)
         self.threads = min(torch.get_num_threads(), cores())
         self.datasets: dict[str, Dataset] = {}
         self.loading: dict[str, float] = {}
+        self.owed: dict[str, float] = {}
+        """Seconds by stage that went before the first part of a pack, which is charged with them."""
         self.resident: dict[int, Tensor] = {}
         self.moments: dict[int, Moments] = {}
 
@@ -110,15 +120,8 @@ class Worker:
         return Examples(self.resident[id(part)], dataset.binarize)
 
     def small(self, spec: Mapping[str, Any], limits: Mapping[str, int]) -> bool:
-        """Whether a run's net has no more parameters than the limit of its kind; see `PACKED` and `ONE_THREAD`."""
-        variant, network, sizes = recipe(spec, self.allow_code)
-        try:
-            with torch.device("meta"):
-                parameters = list(variant.build(self.dataset(spec).event_shape, network, sizes).parameters())
-        except Exception:
-            return False  # what cannot be built fails when it is trained, alone and on record
-        kind = "connected" if all(p.ndim <= 2 for p in parameters) else "convolutional"
-        return sum(p.numel() for p in parameters) <= limits[kind]
+        """Whether a run's net has no more parameters than the limit of its kind; see `pace.PACKED` and `ONE_THREAD`."""
+        return small(*recipe(spec, self.allow_code), self.dataset(spec).event_shape, limits)
 
     def set_threads(self, spec: Mapping[str, Any]) -> None:
         """To measure with: one thread for small nets, as two would wait for each other longer than they run."""
@@ -130,17 +133,40 @@ class Worker:
         if self.device.type == "cpu":
             torch.set_num_threads(self.threads)
 
+    def look_ahead(self, pack: Sequence[Run]) -> None:
+        """Prepare for a pack that comes later."""
+        self.ahead.begin(pack, self.dataset(pack[0].spec).event_shape)
+
     def packs(self, pack: Sequence[Run]) -> list[list[Run]]:
         """The pack, or its runs one by one where that is faster: on a CPU, nets that are large."""
         together = self.device.type != "cpu" or self.small(pack[0].spec, PACKED)
         return [list(pack)] if together else [[run] for run in pack]
 
     def train(self, pack: Sequence[Run], on_point: OnPoint) -> Iterator[Publication]:
-        """Train and measure a pack. One that would not fit into memory goes in parts that do; one that fails is tried
+        """Train and measure a pack, in parts where that is faster."""
+        before = self.ledger.read()
+        with self.ledger.stage("compile"):
+            nets, (number, said) = self.ahead.take(pack), self.parts(pack)
+        self.owed = self.ledger.since(before)
+        for part in np.array_split(np.arange(len(pack)), number):
+            yield from self.part(pack[part[0] : part[-1] + 1], on_point, nets, said)
+
+    def parts(self, pack: Sequence[Run]) -> tuple[int, Mapping[str, Any]]:
+        """Into how many parts to split a pack, and what was measured."""
+        spec, settings = pack[0].spec, [setting_of(run.spec) for run in pack]
+        dataset = self.dataset(spec)
+        with self.ledger.stage("data"):
+            examples = self.examples(dataset, dataset.train)
+        return together(recipe(spec, self.allow_code), settings, budget_of(spec), examples, self.engine)
+
+    def part(
+        self, pack: Sequence[Run], on_point: OnPoint, nets: Nets, said: Mapping[str, Any]
+    ) -> Iterator[Publication]:
+        """Train and measure runs together. What would not fit into memory goes in parts that do; what fails is tried
         in halves, down to the run that is at fault.
         """
         try:
-            yield from self.attempt(pack, on_point)
+            yield from self.attempt(pack, on_point, nets, said)
             return
         except InputError:
             raise
@@ -155,10 +181,10 @@ class Worker:
             yield failed, {}, {}
             return
         for part in np.array_split(np.arange(len(pack)), parts):
-            yield from self.train(pack[part[0] : part[-1] + 1], on_point)
+            yield from self.part(pack[part[0] : part[-1] + 1], on_point, nets, said)
 
-    def attempt(self, pack: Sequence[Run], on_point: OnPoint) -> list[Publication]:
-        """Documents, arrays and weights of a pack's runs."""
+    def attempt(self, pack: Sequence[Run], on_point: OnPoint, nets: Nets, said: Mapping[str, Any]) -> list[Publication]:
+        """Documents, arrays and weights of a pack's runs. `nets`: see `train`; `said`: of the engine, for documents."""
         spec, ledger = pack[0].spec, self.ledger
         dataset, (variant, network, sizes) = self.dataset(spec), recipe(spec, self.allow_code)
         before = ledger.read()
@@ -169,20 +195,22 @@ class Worker:
         budget, settings = budget_of(spec), [setting_of(run.spec) for run in pack]
         self.free_threads()
         with ledger.stage("train"):
-            trained = train(variant, network, sizes, settings, budget, examples, validation, on_point, self.engine)
+            trained = train(
+                variant, network, sizes, settings, budget, examples, validation, on_point, self.engine, nets
+            )
         ledger.move(trained.seconds["compile"], "train", "compile")
         peak = memory.bytes()
         with ledger.stage("compile"):
             counted = effort(trained, settings[0], examples, budget)
         self.set_threads(spec)
-        measured, drawn, error = self.measured(trained.runs, dataset, self.chosen)
+        measured, validated, drawn, error = self.measured(trained.runs, dataset, self.chosen)
         seconds = ledger.since(before)
         seconds["data"] += self.loading.pop(str(spec["data"]), 0.0)
         cost = {
-            **{f"{stage}_seconds": seconds[stage] for stage in STAGES},
+            **{f"{stage}_seconds": seconds[stage] + self.owed.pop(stage, 0.0) for stage in STAGES},
             **counted,
             "peak_bytes": peak,
-            "engine": trained.engine,
+            "engine": {**trained.engine, **said},
             "pack": {
                 "id": pack_id(pack), "runs": len(pack), "mode": "packed" if len(pack) > 1 else "direct",
                 "ids": [run.id for run in pack],
@@ -196,6 +224,7 @@ class Worker:
                 "schema": SCHEMA, "id": run.id, "suite": self.suite, "spec": run.spec,
                 "event_shape": list(dataset.event_shape), **outcome(trained, i, error),
                 "metrics": measured[i] if trained.diverged[i] is None else {},
+                **({"validation": validated[i]} if validated[i] and trained.diverged[i] is None else {}),
                 "curves": {name: (c if name == "step" else c[:, i]).tolist() for name, c in trained.curves.items()},
                 "cost": cost, "made": how, "measured": measured_by,
             }  # fmt: skip
@@ -205,12 +234,16 @@ class Worker:
         return publications
 
     def measure(self, runs: Runs, dataset: Dataset, chosen: Chosen) -> Measured:
-        """These metrics of every run on the test part, and the arrays for figures."""
+        """These metrics of every run on the test part, what is chosen by on validation, and the arrays for figures."""
+        both = [(metric, options) for metric, options in chosen if metric.name == self.validated]
         with self.ledger.stage("evaluate"):
             part, training = self.examples(dataset, dataset.test), dataset.train
             moments = self.moments.setdefault(id(training), Moments(training.x, dataset.binarize))
             codes = encode(runs, part) if "posterior" in runs.offers else None
-            return evaluate(runs, chosen, part, moments, codes, self.ledger), arrays(runs, part, dataset.test.y, codes)
+            found = evaluate(runs, chosen, part, moments, codes, self.ledger)
+            validation = self.examples(dataset, dataset.validation)
+            validated = evaluate(runs, both, validation, moments, None, self.ledger)
+            return found, validated, arrays(runs, part, dataset.test.y, codes, self.chosen)
 
     def measured(self, runs: Runs, dataset: Dataset, chosen: Chosen) -> tuple[*Measured, Exception | None]:
         """`measure`, and what went wrong: a faulty metric must not cost the training, nor the other metrics."""
@@ -218,16 +251,17 @@ class Worker:
             return *self.measure(runs, dataset, chosen), None
         except Exception as error:
             whole = error
-        found, drawn = [{} for _ in runs.seeds], [{} for _ in runs.seeds]
+        found, validated, drawn = ([{} for _ in runs.seeds] for _ in range(3))
         faults: list[Exception] = []
         for one in chosen:
             try:
-                new, drawn = self.measure(runs, dataset, [one])
+                new, extra, drawn = self.measure(runs, dataset, [one])
             except Exception as error:
                 faults.append(error)
                 continue
             found = [old | values for old, values in zip(found, new, strict=True)]
-        return found, drawn, faults[0] if faults else None if chosen else whole
+            validated = [old | values for old, values in zip(validated, extra, strict=True)]
+        return found, validated, drawn, faults[0] if faults else None if chosen else whole
 
     def again(self, run: Run, document: dict[str, Any], store: Store, names: Container[str]) -> Publication | None:
         """Measure these metrics of a finished run anew from its stored weights; None where there are none."""
@@ -239,14 +273,17 @@ class Worker:
         runs = self.revive(run.spec, weights, dataset.event_shape)
         before = self.ledger.read()
         chosen = [(metric, options) for metric, options in self.chosen if metric.name in names]
-        (new,), (drawn,), error = self.measured(runs, dataset, chosen)
+        (new,), (validated,), (drawn,), error = self.measured(runs, dataset, chosen)
         if error is not None:
             return document | {"error": told(error, "trained, but not measured: ")}, None, None
-        kept = {name: value for name, value in document["metrics"].items() if value["metric"] not in names}
+        found = {"metrics": new} | ({"validation": validated} if validated else {})
+        for part, values in found.items():
+            kept = {name: v for name, v in document.get(part, {}).items() if v["metric"] not in names}
+            found[part] = kept | values
         seconds = self.ledger.since(before)
         cost = document["cost"] | {f"{metric.stage}_seconds": seconds[metric.stage] for metric, _ in chosen}
         how = made(self.device, run.spec["train"]["precision"])
-        return document | {"metrics": kept | new, "cost": cost, "measured": how, "error": None}, drawn, None
+        return document | found | {"cost": cost, "measured": how, "error": None}, drawn, None
 
     def revive(self, spec: Mapping[str, Any], weights: Mapping[str, np.ndarray], event_shape: tuple[int, ...]) -> Runs:
         """A trained run from its stored weights."""
@@ -256,43 +293,3 @@ class Worker:
         state = {name: torch.from_numpy(array)[None].to(self.device) for name, array in weights.items()}
         hyper = Hyper(variant, [setting_of(spec)], True, self.device, dtype)
         return Runs(variant, net, sizes, [spec["seed"]], state, hyper.final)
-
-
-PACKED = {"connected": 400_000, "convolutional": 30_000}
-"""Parameters up to which a net is trained in a pack on a CPU.
-
-Measured by tests/benchmarks/training.py, four runs packed against one by one, each at its best number of threads:
-fully connected nets gain 2.4 at 10 thousand parameters, 1.18 at 238 thousand, .99 [.94, 1.05] at 540 thousand and lose
-.93 at 1.3 million; convolutional ones gain 1.63 at 24 thousand and lose .81 at 56 thousand.
-"""
-ONE_THREAD = {"connected": 100_000, "convolutional": 30_000}
-"""Parameters up to which a net is measured with one thread."""
-
-
-def effort(trained: Trained, setting: Setting, examples: Examples, budget: Budget) -> dict[str, float]:
-    """Examples that each run of a pack saw, the pack's examples/s, FLOPs of a step; a closed form sees each once."""
-    closed = trained.runs.variant.fit is not None
-    seen = len(examples.x) if closed else budget.steps * budget.batch
-    speed = {"examples": seen, "train_examples_per_s": len(trained.runs.seeds) * seen / trained.seconds["train"]}
-    flops = {} if closed else {"flops_train_step": step_flops(trained.runs, setting, examples, budget)}
-    return speed | flops
-
-
-def step_flops(runs: Runs, setting: Setting, examples: Examples, budget: Budget) -> float:
-    """FLOPs of one training step of one run, forward and backward, by torch's counter on the step as recorded."""
-    batch = first_batch(runs.variant, runs.sizes, setting, examples, budget.batch, runs.dtype)
-    hp = Hyper(runs.variant, [setting], False, examples.x.device, runs.dtype).at(0.0)
-    pack = Pack(runs.variant, [runs.net.requires_grad_(True)], [setting.descent], budget.optimizer)
-    pack.prepare(batch, hp)
-    with torch.no_grad():
-        return flops(lambda: [step(pack.leaves, batch.x, batch.noise, hp) for step in pack.traced.values()])
-
-
-def first_batch(
-    variant: Variant, sizes: Any, setting: Setting, examples: Examples, size: int, dtype: torch.dtype
-) -> Batch:
-    """What a run gets at its first step."""
-    noise = variant.noise(size, tuple(examples.x.shape[1:]), sizes)
-    feed = Feed(examples, size, noise, [setting.seed], dtype)
-    feed.fill(0)
-    return feed.step(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from aebench import pipeline, suite
 from aebench.clock import Ledger
 from aebench.feed import BLOCK, Examples
 from aebench.metrics import cost, likelihood, reconstruction
-from aebench.metrics.evaluate import arrays, encode, evaluate
+from aebench.metrics.arrays import arrays
+from aebench.metrics.evaluate import encode, evaluate
 from aebench.networks import MLP
 from aebench.packing import build
 from aebench.progress import Progress
@@ -207,6 +208,36 @@ def test_an_interrupted_command_is_accounted_for(tmp_path: Path, clock: Clock):
     assert both["evaluate"] == pytest.approx(kept["evaluate"], abs=3e-3)
 
 
+class Stopping(Progress):
+    """Ctrl-C after so many runs have been measured."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__(quiet=True)
+        self.after = after
+
+    def each(self, items: Sequence[Any], label: str) -> Iterator[Any]:
+        for i, item in enumerate(items):
+            if i == self.after:
+                raise KeyboardInterrupt
+            yield item
+
+
+@pytest.mark.parametrize("after", [0, 2])
+def test_an_evaluation_that_is_interrupted_is_accounted_for(tmp_path: Path, clock: Clock, after: int):
+    """If it has measured anything, whose documents are kept."""
+    go(tmp_path, text())
+    results = tmp_path / "results" / "trial"
+    begin = clock.time
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.evaluate(results, ["size"], device="cpu", progress=Stopping(after))
+    assert sum("parameters" in d["metrics"] for d in Store(results).documents()) == after
+    assert len(commands(tmp_path)) == 1 + (after > 0)
+    if after:
+        seconds = commands(tmp_path)[1]["seconds"]
+        assert seconds["evaluate"] > 0
+        assert sum(seconds.values()) == pytest.approx(clock.time - begin, abs=0.05)
+
+
 def test_a_metric_that_is_added_costs_its_own_stage(tmp_path: Path, clock: Clock):
     vae = "  - {variant: vae, sizes: {latent: 2}}\n"
     go(tmp_path, text(seeds=1, runs=vae))
@@ -231,14 +262,14 @@ def test_the_page_shows_the_shares_and_old_results_have_none(tmp_path: Path):
     spent = {"set-up": 2.0, "train": 60.0, "likelihood": 20.0, "report": 8.0, "mystery": 10.0}
     run = drawn.document(drawn.DIGITS, 1.0, 0)
     drawn.store(tmp_path / "r", [run], commands=[{"when": "", "seconds": spent}])
-    page = report(tmp_path / "r", tmp_path / "out").read_text()
+    page = report(tmp_path / "r", tmp_path / "out").with_name("report.md").read_text()
     assert f"|  | {' | '.join([*account.ALL_STAGES, 'mystery', 'all'])} |" in page
     assert "| seconds | 2.0 | 0.0 | 0.0 | 60.0 | 0.0 | 20.0 | 0.0 | 8.0 | 0.0 | 10.0 | 100.0 |" in page
     assert "| share | 2.0% | 0.0% | 0.0% | 60.0% | 0.0% | 20.0% | 0.0% | 8.0% | 0.0% | 10.0% | 100.0% |" in page
     assert "Where the time of one command went; all but training and likelihood is 20.0% of it:" in page
     assert account.in_words(spent) == "100.0 s: train 60%, likelihood 20%, mystery 10%, report 8%, set-up 2%"
     drawn.store(tmp_path / "old", [run])
-    page = report(tmp_path / "old", tmp_path / "out").read_text()
+    page = report(tmp_path / "old", tmp_path / "out").with_name("report.md").read_text()
     assert "Where the time" not in page
     assert "| digits | vae | 1 | 0.5 | 0.2 | 8.0 | 1.0 | – | 19,200 | 3 |" in page
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import itertools
 import json
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ import pytest
 import torch
 from scipy import stats as reference
 
-from aebench import bench, growth, optim, roofline, stopwatch
+from aebench import bench, growth, optim, pace, roofline, stopwatch
 from aebench.cli import main, printing
 from aebench.cli.bench import pack_sizes, show, write
 from aebench.errors import InputError
@@ -184,17 +186,17 @@ class Drifting:
     def __init__(self) -> None:
         self.calls: list[int] = []
 
-    def __call__(self, case: stopwatch.Case, size: int) -> list[stopwatch.Sample]:
+    def __call__(self, case: stopwatch.Case, size: int) -> stopwatch.Sample:
         self.calls.append(size)
         slower = 1.1 ** ((len(self.calls) - 1) // 2)
-        return [stopwatch.Sample((1e-3 if size == 1 else 0.5e-3) * slower * late, 0.25) for late in (1.0, 1.02, 1.01)]
+        return stopwatch.Sample((1e-3 if size == 1 else 0.5e-3) * slower, 0.25)
 
 
 def test_samples_of_pack_sizes_alternate() -> None:
     watch = Drifting()
-    found = stopwatch.interleaved(a_case(), (1, 4, 8), 5, watch)
-    assert watch.calls == [1, 4, 8, 8, 4, 1]
-    assert {size: len(samples) for size, samples in found.items()} == {1: 5, 4: 5, 8: 5}
+    found = stopwatch.interleaved(a_case(), (1, 4, 8), 3, watch)
+    assert watch.calls == [1, 4, 8, 8, 4, 1, 1, 4, 8]
+    assert {size: len(samples) for size, samples in found.items()} == {1: 3, 4: 3, 8: 3}
 
 
 def test_ratios_are_of_pairs() -> None:
@@ -220,10 +222,36 @@ def test_samples_are_taken_of_the_loop() -> None:
     watch.machines[1] = MACHINE
     case = a_case("ae", (2,))
     found = watch(case, 2)
-    assert len(found) == stopwatch.PER_CALL
-    assert all(0 < sample.seconds < 1 and sample.compile > 0 for sample in found)
+    assert 0 < found.seconds < 1
+    assert found.compile > 0
     assert watch.machine(case) is MACHINE
     assert watch.floor(case).parameters == 64 * 8 + 8 + 8 * 16 + 16 + 16 * 8 + 8 + 8 * 64 + 64
+
+
+def test_each_sample_is_of_a_training_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings that differ among themselves by a tenth, and hardly within: the interval is as wide as it should be."""
+    rng, made = np.random.default_rng(0), [0]
+
+    def train(
+        variant: Any, network: Any, sizes: Any, settings: Any, budget: Budget, *rest: Any, on_point: Any, **more: Any
+    ) -> Any:
+        made[0] += 1
+        slow = float(rng.lognormal(0.0, 0.1))
+        for step in range(32, budget.steps + 1, 32):
+            now[0] += 32 * slow * float(rng.uniform(0.999, 1.001))
+            on_point(step, None)
+        return SimpleNamespace(seconds={"compile": 0.0}, engine={})
+
+    now = [0.0]
+    monkeypatch.setattr(pace, "train", train)
+    monkeypatch.setattr(pace, "clock", lambda device: now[0])
+    watch, case, hits = stopwatch.Stopwatch(CPU), a_case("ae", (1,)), 0
+    for _ in range(200):
+        samples = stopwatch.interleaved(case, [1], 6, watch)[1]
+        found = stopwatch.median_interval([sample.seconds for sample in samples])
+        hits += found.low <= 1.0 <= found.high
+    assert made[0] == 200 * 6
+    assert hits / 200 == pytest.approx(1 - 2 * 0.5**6, abs=0.04)
 
 
 # --- what is timed
@@ -282,8 +310,8 @@ def timed() -> dict[str, Any]:
     wanted = bench.Wanted(("ae", "contractive_ae"), ("linear", SMALL), sizes=(1, 4, 8))
     rng = np.random.default_rng(0)
 
-    def time(self: Any, case: stopwatch.Case, size: int) -> list[stopwatch.Sample]:
-        return [stopwatch.Sample(1e-3 / size**0.5 * float(rng.uniform(0.9, 1.2)), 0.3) for _ in range(3)]
+    def time(self: Any, case: stopwatch.Case, size: int) -> stopwatch.Sample:
+        return stopwatch.Sample(1e-3 / size**0.5 * float(rng.uniform(0.9, 1.2)), 0.3)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stopwatch.Stopwatch, "__call__", time)
@@ -310,10 +338,10 @@ def test_a_document_says_all(timed: dict[str, Any]) -> None:
 
 
 def test_one_that_fails_does_not_stop_the_others() -> None:
-    def time(self: Any, case: stopwatch.Case, size: int) -> list[stopwatch.Sample]:
+    def time(self: Any, case: stopwatch.Case, size: int) -> stopwatch.Sample:
         if case.spec["variant"] == "ae":
             raise RuntimeError("no such\nkernel")
-        return [stopwatch.Sample(1e-3, 0.3)] * 3
+        return stopwatch.Sample(1e-3, 0.3)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stopwatch.Stopwatch, "__call__", time)
@@ -440,7 +468,7 @@ def test_a_curve_ends_where_the_next_point_would_take_too_much() -> None:
     judge: Callable[..., str] = growth.too_much
     assert judge("runs", 8, 4, point(9.0, 10), 20, None) == ""
     assert judge("runs", 8, 4, point(11.0, 10), 20, None) == "about 22 s, more than --limit 20"
-    assert judge("runs", 8, 4, point(11.0, 10, recording=1.0), 20, None) == ""  # two recordings of 1 s
+    assert judge("runs", 8, 4, point(11.0, 10, recording=0.4), 20, None) == ""  # six recordings of 0.4 s
     assert judge("width", 8, 4, point(6.0, 10), 20, None) == "about 24 s, more than --limit 20"
     assert judge("runs", 8, 4, point(1.0, 3 * 10**9), 20, 5 * 10**9).startswith("about 6.0 GB, more than the 5.0 GB")
     assert judge("runs", 8, 4, point(1.0, None), 20, 5) == ""
@@ -477,7 +505,7 @@ def test_a_point_that_fails_ends_the_curve(monkeypatch: pytest.MonkeyPatch) -> N
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(growth, "measure", fails)
-    monkeypatch.setattr(stopwatch.Stopwatch, "__call__", lambda *_: [stopwatch.Sample(1.0, 1.0)] * 3)
+    monkeypatch.setattr(stopwatch.Stopwatch, "__call__", lambda *_: stopwatch.Sample(1.0, 1.0))
     found = growth.grow("batch", bench.Wanted(("ae",), (SMALL,)), CPU, 20)
     assert found["failed"] == {"32": "RuntimeError: out of memory"}
     assert set(found["left_out"].values()) == {"32 failed"}
@@ -566,6 +594,8 @@ def test_the_command_prints_and_writes(
         (("--runs", "0"), "error: --runs 0: write the runs of each pack, such as 1,8,16"),
         (("--device", "tpu"), "error: --device tpu: choose from auto, cpu, cuda, mps, or cuda:0, cuda:1, ..."),
         (("--grow", "runs", "--runs", "4"), "error: --runs 4 does not go with --grow runs, which sets the runs itself"),
+        (("--grow", "width", "--quick"),
+         "error: --quick does not go with --grow width, a curve of one variant; --limit 2 makes it short"),
         (("--network", "{kind"), "error: --network: "),
         (("vae", "--network", "mpl"), "error: unknown network 'mpl': did you mean mlp?"),
     ],
@@ -580,3 +610,30 @@ def test_bad_words_are_one_line(words: tuple[str, ...], message: str, capsys: py
 
 def test_pack_sizes() -> None:
     assert pack_sizes("16, 1,8,8") == (1, 8, 16)
+
+
+# --- a study on paper
+
+BENCHMARKS = Path(__file__).parent / "benchmarks"
+
+
+def test_a_study_is_computed_from_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: 3.78e9 run-steps of 2 ms are 87.5 days; 36 MB at 36 GB/s take 1 ms, 100 MFLOP at 1 TFLOP/s 0.1 ms."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    study = importlib.import_module("study")
+    row = {"mbytes": 36.0, "mflops": 100.0, "compile_s": 2.0, "ms_low": 1.9, "ms_high": 2.1}
+    rows = [row | {"runs": 1, "ms": 5.0}, row | {"runs": 64, "ms": 2.0}, row | {"runs": 300, "ms": 2.5}]
+    machine = [{"copy_bytes_per_s": 36e9, "matrix_flops_per_s": 1e12}]
+    found = study.study({"rows": rows, "machine": machine})
+    assert found["models"] == 12_600
+    assert found["run_steps"] == 3.78e9
+    assert (found["ms_run_step"], found["alone_ms"], found["runs_of_a_pack"]) == (2.0, 5.0, 64)
+    assert found["days"] == pytest.approx(87.5)
+    assert found["floor_days"] == pytest.approx(43.75)
+    assert (found["bound"], found["share_of_roofline"]) == ("memory", pytest.approx(0.5))
+    assert found["compute_floor_ms"] == pytest.approx(0.1)
+    assert found["packs"] == 6 * 7 * 5  # 300 models alike in packs of 64
+    assert found["recording_days"] == pytest.approx(210 * 2 / 86_400)
+    assert found["flops"] == pytest.approx(3.78e17)
+    assert found["reported_ms_run_step"] == pytest.approx(21.0, abs=0.05)
+    assert "87 days" in study.words(found, "nothing") or "88 days" in study.words(found, "nothing")

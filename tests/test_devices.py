@@ -8,7 +8,8 @@ from oracles import fitting
 
 from aebench.feed import Examples
 from aebench.metrics import METRICS
-from aebench.metrics.evaluate import arrays, evaluate
+from aebench.metrics.arrays import arrays
+from aebench.metrics.evaluate import evaluate
 from aebench.networks import MLP, Conv, Linear
 from aebench.optim import Descent
 from aebench.plugins import resolve

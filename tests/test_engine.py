@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +16,7 @@ from oracles import fitting
 from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
+import aebench
 from aebench import engine, feed, optim, packing
 from aebench import train as training
 from aebench.errors import InputError
@@ -287,13 +289,19 @@ def flat(*layers: Any) -> Any:
     return lambda outputs: nn.Sequential(nn.Flatten(), *(layer() for layer in layers), nn.Linear(64, outputs))
 
 
-def grown(last: nn.Module) -> Any:
-    return lambda latent: nn.Sequential(nn.Linear(latent, 64), nn.Unflatten(1, (4, 4, 4)), last)
+def grown(*layers: Any) -> Any:
+    return lambda latent: nn.Sequential(
+        nn.Linear(latent, 64), nn.Unflatten(1, (4, 4, 4)), *(layer() for layer in layers)
+    )
 
 
 INPLACE = Own(
     flat(lambda: nn.ReLU(inplace=True)),
-    grown(nn.Sequential(nn.ReLU(inplace=True), nn.ConvTranspose2d(4, 1, 4, 2, 1), nn.Hardtanh(0, 1, inplace=True))),
+    grown(
+        lambda: nn.ReLU(inplace=True),
+        lambda: nn.ConvTranspose2d(4, 1, 4, 2, 1),
+        lambda: nn.Hardtanh(0, 1, inplace=True),
+    ),
 )
 CONV1D = Own(
     lambda outputs: nn.Sequential(
@@ -307,13 +315,17 @@ CONSTANT = Own(
 )
 
 
+OWN = {"in place": INPLACE, "conv1d": CONV1D, "constant": CONSTANT}
+
+
 @pytest.mark.parametrize("runs", [1, 3])
-@pytest.mark.parametrize("precision", ["fp64", "fp32", "bf16"])
-@pytest.mark.parametrize("network", [INPLACE, CONV1D, CONSTANT], ids=["in place", "conv1d", "constant"])
-def test_whatever_a_network_does_the_gradients_are_those_of_autograd(network: Own, precision: str, runs: int) -> None:
-    if precision == "fp64" and network is CONSTANT:
-        pytest.skip("its constant is float32")
-    variant, dtype = resolve(VARIANTS, "variants", "ae"), DTYPES[precision]
+@pytest.mark.parametrize(
+    ("kind", "precision"),
+    # a network whose constant is float32 takes no float64
+    [(kind, p) for kind in OWN for p in ("fp64", "fp32", "bf16") if (kind, p) != ("constant", "fp64")],
+)
+def test_whatever_a_network_does_the_gradients_are_those_of_autograd(kind: str, precision: str, runs: int) -> None:
+    variant, dtype, network = resolve(VARIANTS, "variants", "ae"), DTYPES[precision], OWN[kind]
     sizes, x = variant.sizes(latent=6), torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     settings = [Setting(seed) for seed in range(runs)]
     nets = [packing.build(variant, (1, 8, 8), network, sizes, s.seed).to(dtype) for s in settings]
@@ -383,3 +395,17 @@ def test_what_cannot_be_recorded_goes_on_step_by_step(monkeypatch: pytest.Monkey
     assert same(auto, trained(mode="eager"))
     with pytest.raises(RuntimeError, match="not permitted"):
         trained(mode="graph")
+
+
+def test_python_chooses_the_engine_too(tmp_path: Path) -> None:
+    """As `--engine` does; what the device cannot do is refused before anything is trained."""
+    suite = tmp_path / "trial.yaml"
+    suite.write_text(
+        "name: trial\ndata: {name: pinwheel, n: 64, split: none}\nnetwork: {kind: mlp, hidden: [4]}\n"
+        "train: {steps: 4, batch: 8}\nruns: [{variant: ae}]\nmetrics: [reconstruction]\nfigures: []\n"
+    )
+    with pytest.raises(InputError, match="engine 'graph': needs CUDA"):
+        aebench.run(suite, out=tmp_path, device="cpu", report=False, engine="graph")
+    with pytest.raises(InputError, match=r"'fast'.*auto, eager, graph"):
+        aebench.run(suite, out=tmp_path, device="cpu", report=False, engine="fast")
+    assert len(aebench.run(suite, out=tmp_path, device="cpu", report=False, engine="eager")) == 1

@@ -774,6 +774,10 @@ def test_a_newer_document_is_not_overwritten(copy: Path):
 # --- a trained model
 
 
+HALF = {"rtol": 1e-3, "atol": 1e-6}
+"""Long arrays are stored in half precision."""
+
+
 def test_a_loaded_model_does_what_was_stored(first: Path):
     import torch
 
@@ -786,13 +790,13 @@ def test_a_loaded_model_does_what_was_stored(first: Path):
         assert torch.equal(model.decode(h), x_hat)
         exact = {"rtol": 0, "atol": 0} if document["cost"]["pack"]["runs"] == 1 else {"rtol": 1e-5, "atol": 1e-6}
         np.testing.assert_allclose(x_hat.numpy(), arrays["points_hat"], **exact)
-        np.testing.assert_allclose(h.numpy(), arrays["codes"], **exact)
+        np.testing.assert_allclose(h.numpy(), arrays["codes"], **HALF)
         z = torch.randn(5, 16)
         if document["spec"]["variant"] == "vae":
             assert torch.equal(model.sample(z), model.decode(z))
             mu, logvar = model.posterior(x)
             assert torch.equal(mu, h)
-            np.testing.assert_allclose((0.5 * logvar).exp().numpy(), arrays["codes_sd"], rtol=1e-5)
+            np.testing.assert_allclose((0.5 * logvar).exp().numpy(), arrays["codes_sd"], **HALF)
         else:
             with pytest.raises(TypeError, match="offers no prior"):
                 model.sample(z)
@@ -808,7 +812,7 @@ def test_a_loaded_model_of_images(tmp_path: Path):
     (id,) = documents(tmp_path)
     model, arrays = aebench.load_model(tmp_path / "results" / "trial", id), store_of(tmp_path).arrays(id)
     assert arrays["x"].shape == arrays["x_hat"].shape == (10, 1, 8, 8)
-    np.testing.assert_allclose(model.reconstruct(torch.from_numpy(arrays["x"])).numpy(), arrays["x_hat"], atol=1e-6)
+    np.testing.assert_allclose(model.reconstruct(torch.from_numpy(arrays["x"])).numpy(), arrays["x_hat"], **HALF)
     assert tuple(model.sample(torch.zeros(2, 3)).shape) == (2, 1, 8, 8)
     assert tuple(model.encode(torch.zeros(2, 1, 8, 8)).shape) == (2, 3)
 

@@ -38,7 +38,9 @@ def bench_command(
     data: Annotated[str, typer.Option(help="a data set, or a file of your own")] = "digits",
     runs: Annotated[str, typer.Option(help="runs of a pack, 1 being alone; 1,8,16 by default")] = "",
     steps: Annotated[int | None, typer.Option(min=1, help="of a sample; a multiple of 32; more on a GPU")] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="samples; six are the fewest with a 95 % interval")] = 6,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="samples, each its own training; six at least give a 95 % interval")
+    ] = 6,
     batch: Annotated[int, typer.Option(min=1, help="examples in a batch")] = 128,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
     precision: Annotated[str, typer.Option(help="as in a suite")] = "fp32",
@@ -56,6 +58,8 @@ def bench_command(
     sizes = QUICK["sizes"] if quick and not runs else pack_sizes(runs or "1,8,16")
     if grow and runs:
         raise InputError(f"--runs {runs} does not go with --grow {grow}, which sets the runs itself")
+    if grow and quick:
+        raise InputError(f"--quick does not go with --grow {grow}, a curve of one variant; --limit 2 makes it short")
     from aebench.bench import Wanted, bench
     from aebench.device import choose
     from aebench.growth import grow as curve
@@ -63,7 +67,7 @@ def bench_command(
 
     on = choose(device)
     wanted = Wanted(
-        variants=tuple(variants or (QUICK["variants"] if quick and not grow else ())),
+        variants=tuple(variants or (QUICK["variants"] if quick else ())),
         networks=tuple(compose(text, "--network", lines=False).root for text in network),
         data=data, sizes=sizes, steps=steps or STEPS[on.type], repeats=repeats, batch=batch, precision=precision,
         allow_code=allow_code,

@@ -34,12 +34,14 @@ def commands(device: str, out: Path) -> dict[str, list[str]]:
         "precision": script(out, "precision.py", *on),
         "convolution": script(out, "convolution.py", *on, "--runs", "4,16" if device == "cpu" else "16,64"),
         "first_layer": script(out, "first_layer.py", *on),
+        "study": script(out, "study.py", *on),
         "bench": [sys.executable, "-m", "aebench", "bench", *on, "--out", str(out / "bench")],
     }
     for axis in ("runs", "batch", "width", "examples"):
         words = ["bench", *on, "--grow", axis, "--out", str(out / f"grow_{axis}")]
         found[f"grow_{axis}"] = [sys.executable, "-m", "aebench", *words]
-    return found | ({"training": script(out, "training.py"), "busy": script(out, "busy.py")} if device == "cpu" else {})
+    own = ("training", "busy", "pack_size", "traffic") if device == "cpu" else ()
+    return found | {name: script(out, f"{name}.py") for name in own}
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
     python tests/benchmarks/training.py [--out FILE]
 
 prints, and writes as JSON, each ratio as a median of interleaved pairs with its quartiles, and the gain of packing by
-width, from which the cut-off in `aebench/work.py` follows. Absolute times are of the machine named in the file.
+width, from which the cut-off in `aebench/pace.py` follows. Absolute times are of the machine named in the file.
 """
 
 from __future__ import annotations
