@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from aebench.errors import InputError
-from aebench.reporting import report
+from aebench.reporting import figures, report, summaries, usual_place
 from aebench.reporting.markdown import code, escape, table
 
 FIGURES = ["beta_sweep", "curves"]
@@ -18,15 +18,14 @@ def runs(data=drawn.DIGITS, betas=(1.0, 0.1), seeds=3, **more):
 
 
 def page(results, out, **options):
-    path = report(results, out, **options)
-    assert path == out / "report.md"
-    return path.read_text(encoding="utf-8")
+    assert report(results, out, **options) == out / "index.html"
+    return (out / "report.md").read_text(encoding="utf-8")
 
 
 def test_page_says_what_was_run_what_came_out_and_how_to_make_it_again(tmp_path):
     drawn.store(tmp_path / "r", runs(), figures=FIGURES, arguments=["--set", "train.steps=300"])
     text = page(tmp_path / "r", tmp_path / "out")
-    for said in ("# sweep\n", "a sweep\n", "6 of 6 runs ended well.", "300 steps of 128 examples", "0, 1, 2",
+    for said in ("# sweep\n", "a sweep\n", "6 of 6 runs ended well.", "300 steps of 128, adam, fp32", "0, 1, 2",
                  "cpu, fp32, 2 threads", "0.1.0, commit 0123abc", "2.15.0, 3.11.7", "None: every run ended well.",
                  "aebench run sweep.yaml --set train.steps=300\n", "```yaml\na: 1\n```"):  # fmt: skip
         assert said in text
@@ -46,13 +45,20 @@ def test_every_link_leads_to_a_file_and_every_picture_has_words(tmp_path):
     drawn.store(tmp_path / "r", runs() + runs(drawn.PINWHEEL), figures=FIGURES)
     text = page(tmp_path / "r", tmp_path / "out")
     links = re.findall(r"\]\(([^)#]+)\)", text)
-    assert {link.partition("/")[0] for link in links} == {"figures", "tables"}
+    assert {link.partition("/")[0] for link in links} == {"index.html", "figures", "tables", "variants"}
     assert all((tmp_path / "out" / link).is_file() for link in links)
+    assert {name.suffix for name in (tmp_path / "out/figures").iterdir()} == {".png", ".svg"}
     pictures = re.findall(r"!\[(.*?)\]\(figures/(.*?)\)", text)
-    assert [name for _, name in pictures] == [
+    assert {name for _, name in pictures} >= {
         "beta_sweep-digits.png", "beta_sweep-pinwheel.png", "curves-digits-vae.png", "curves-pinwheel-vae.png"
-    ]  # fmt: skip
+    }  # fmt: skip
     assert all(len(alt) > 20 for alt, _ in pictures)
+    on_disk = {
+        f"{kind}/{file.name}"
+        for kind in ("figures", "tables", "variants")
+        for file in (tmp_path / "out" / kind).iterdir()
+    }
+    assert set(links) == {"index.html", *on_disk}
     table = pd.read_csv(tmp_path / "out/tables/summary-digits.csv")
     frame = pd.read_csv(tmp_path / "out/tables/runs.csv")
     assert len(frame) == 12
@@ -189,10 +195,13 @@ def test_the_same_results_give_the_same_files_and_old_ones_go(tmp_path):
     mine.write_bytes(b"x")
     drawn.store(tmp_path / "r", runs(), figures=["rate_distortion"])
     page(tmp_path / "r", out)
-    assert {path.name for path in (out / "figures").iterdir()} == {
-        "rate_distortion-digits.png", "rate_distortion-digits.svg", "mine.png"
-    }  # fmt: skip
-    assert not (out / "tables/summary-pinwheel.csv").exists()
+    figures = {path.name for path in (out / "figures").iterdir()}
+    assert {"rate_distortion-digits.png", "rate_distortion-digits.svg", "mine.png"} <= figures
+    assert not [name for name in figures if "pinwheel" in name]
+    assert not list((out / "tables").glob("*pinwheel*"))
+    drawn.store(tmp_path / "r", runs(variant="beta_vae"))
+    page(tmp_path / "r", out)
+    assert [path.name for path in (out / "variants").iterdir()] == ["beta_vae.html"]
     assert not list(out.rglob(".*"))
 
 
@@ -213,3 +222,150 @@ def test_torch_is_not_imported(tmp_path):
         "assert not {'torch', 'matplotlib.pyplot'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program, tmp_path / "r", tmp_path / "out"], check=True)
+
+
+# ---- tables
+
+
+def test_tables_are_there_for_programs_and_for_papers(tmp_path):
+    pytest.importorskip("pyarrow")
+    drawn.store(tmp_path / "r", runs() + runs(drawn.PINWHEEL))
+    page(tmp_path / "r", tmp_path / "out")
+    folder = tmp_path / "out/tables"
+    assert {path.name for path in folder.iterdir()} == {
+        "runs.csv", "runs.parquet", *(f"summary-{data}.{ending}" for data in ("digits", "pinwheel")
+                                      for ending in ("csv", "parquet", "tex")),
+    }  # fmt: skip
+    for name in ("runs", "summary-digits"):
+        csv, parquet = pd.read_csv(folder / f"{name}.csv"), pd.read_parquet(folder / f"{name}.parquet")
+        assert set(parquet) <= set(csv)
+        assert csv["V_mean" if "summary" in name else "V"].to_numpy() == pytest.approx(
+            parquet["V_mean" if "summary" in name else "V"].to_numpy()
+        )
+    latex = (folder / "summary-digits.tex").read_text()
+    assert r"\toprule" in latex
+    assert "sse" in latex
+
+
+def test_without_pyarrow_there_is_no_parquet_and_no_link_to_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(summaries, "find_spec", lambda name: None)
+    drawn.store(tmp_path / "r", runs())
+    assert "parquet" not in page(tmp_path / "r", tmp_path / "out").lower()
+    assert not list((tmp_path / "out").rglob("*.parquet"))
+
+
+# ---- several folders
+
+
+def folders(tmp_path, *suites):
+    for name, documents in suites:
+        drawn.store(tmp_path / name, documents, name=name, about=f"about {name}", text=f"name: {name}\n")
+    return [tmp_path / name for name, _ in suites]
+
+
+def test_folders_of_one_budget_stand_side_by_side_and_a_run_in_two_counts_once(tmp_path):
+    mine, both = runs(betas=(None,), variant="mine.py:MINE"), runs(betas=(1.0,))
+    results = folders(tmp_path, ("mine", mine + both), ("reference", both + runs(betas=(0.1,))))
+    text = page(results, tmp_path / "out")
+    assert text.startswith("# mine and reference\n\nabout mine\n\nabout reference\n\n9 of 9 runs ended well.\n")
+    frame = pd.read_csv(tmp_path / "out/tables/runs.csv")
+    assert sorted(frame["id"]) == sorted(d["id"] for d in mine + both + runs(betas=(0.1,)))
+    for said in ("aebench run mine.yaml\n", "aebench run reference.yaml\n", "name: mine\n", "name: reference\n"):
+        assert said in text
+    assert "mine.py:MINE" in text  # from documents alone: its code is not asked for
+
+
+def test_of_a_run_in_two_folders_the_one_that_ended_well_is_taken(tmp_path):
+    (failed,), (good,) = runs(betas=(1.0,), seeds=1, status="failed"), runs(betas=(1.0,), seeds=1)
+    assert failed["id"] == good["id"]
+    for order in ((failed, good), (good, failed)):
+        results = folders(tmp_path, ("a", [order[0]]), ("b", [order[1]]))
+        assert "1 of 1 runs ended well." in page(results, tmp_path / "out")
+
+
+def test_folders_of_another_budget_are_refused_in_one_line_before_anything_is_written(tmp_path):
+    others = runs(betas=(None,), variant="ae")
+    for document in others:
+        document["spec"]["train"]["steps"] = 7
+    results = folders(tmp_path, ("mine", others), ("reference", runs()))
+    with pytest.raises(InputError, match=r"steps is 7 in .*mine and 300 in .*reference") as error:
+        report(results, tmp_path / "out")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_folders_is_refused_with_their_names(tmp_path):
+    folders(tmp_path / "results", ("b", runs()), ("a", runs()))
+    with pytest.raises(InputError, match="name one of its folders: a, b"):
+        report(tmp_path / "results", tmp_path / "out")
+    with pytest.raises(InputError, match="name at least one folder"):
+        report([], tmp_path / "out")
+
+
+def test_the_usual_place_of_a_report(tmp_path):
+    mine, other = tmp_path / "results/mine", tmp_path / "elsewhere/standard"
+    assert usual_place([mine]) == tmp_path / "reports/mine"
+    assert usual_place([mine, other]) == tmp_path / "reports/mine+standard"
+    assert usual_place([other]) == other / "report"
+    assert usual_place([other, mine]) == other / "report-standard+mine"
+
+
+# ---- which figures
+
+
+def test_a_large_comparison_shows_one_of_each_figure_and_says_what_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "WORK", 1)
+    drawn.store(tmp_path / "r", runs() + runs(drawn.PINWHEEL), figures=["curves"])
+    text = page(tmp_path / "r", tmp_path / "out")
+    names = {path.stem for path in (tmp_path / "out/figures").iterdir()}
+    assert {"curves-digits-vae", "rate_distortion-digits"} <= names
+    assert not any("pinwheel" in name for name in names)
+    assert "More of it on pinwheel is left out of this large comparison; --all-figures draws everything." in text
+    text = page(tmp_path / "r", tmp_path / "out", all_figures=True)
+    assert {"curves-pinwheel-vae", "rate_distortion-pinwheel"} <= {
+        path.stem for path in (tmp_path / "out/figures").iterdir()
+    }
+    assert "--all-figures" not in text
+
+
+def test_figures_of_one_run_a_setting_are_given_the_lowest_seed_that_ended_well(tmp_path, monkeypatch):
+    documents = runs(seeds=4)
+    documents[0] |= {"status": "failed", "metrics": {}}
+    seen = {}
+
+    def spy(frame, arrays):
+        seen["rows"] = list(zip(frame["beta"], frame["seed"], strict=True))
+        yield from ()
+
+    monkeypatch.setattr("aebench.plots.pictures.samples", spy)
+    drawn.store(tmp_path / "r", documents[::-1])
+    page(tmp_path / "r", tmp_path / "out")
+    assert sorted(seen["rows"]) == [(0.1, 0), (1.0, 1)]
+
+
+# ---- a tuned suite
+
+
+def test_of_a_tuned_suite_the_chosen_draws_are_compared_and_every_draw_stands_on_the_page_of_its_variant(tmp_path):
+    documents = runs(betas=(1.0, 0.1), seeds=4)
+    for document in documents:
+        beta, seed = document["spec"]["hyper"]["beta"], document["spec"]["seed"]
+        # the worse draw on test is the better on validation: the choice knows validation alone
+        for name, value in (("sse", beta), ("validation_sse", 2 - beta)):
+            document["metrics"][name] = {"value": value + 0.01 * seed, "unit": "u", "better": "lower", "version": 1}
+    ids = {beta: [d["id"] for d in documents if d["spec"]["hyper"]["beta"] == beta] for beta in (1.0, 0.1)}
+    group = {
+        "variant": "vae", "fields": {"beta": {"uniform": [0.0, 2.0]}}, "swept": {},
+        "draws": [{"values": {"beta": beta}, "ids": own} for beta, own in ids.items()],
+    }  # fmt: skip
+    tune = {"draws": 2, "metric": "sse", "better": "lower", "groups": [group]}
+    drawn.store(tmp_path / "r", documents, tune=tune)
+    text = page(tmp_path / "r", tmp_path / "out")
+    (line,) = [line for line in text.splitlines() if line.startswith("| vae | digits | beta 1 ")]
+    assert line.split(" | ")[4:7] == ["2", "1.015 ± 0.021", "1.015 ± 0.021"]
+    frame = pd.read_csv(tmp_path / "out/tables/runs.csv")
+    assert sorted(frame["id"]) == sorted(ids[1.0])
+    assert "8 of 8 runs ended well." in text
+    vae = (tmp_path / "out/variants/vae.html").read_text()
+    assert all(document["id"] in vae for document in documents)
+    assert vae.count("vae, beta 0.1 (not chosen)") == 4

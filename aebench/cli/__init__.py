@@ -220,10 +220,10 @@ def explain(name: Annotated[str, typer.Argument(help="a variant, metric, network
 @app.command()
 def table(
     results: Annotated[list[Path], typer.Argument(metavar="RESULTS...", help="folders of results")],
-    rows: Annotated[list[str], typer.Option("--rows", help="settings that make the rows")] = [],  # noqa: B006
+    rows: Annotated[list[str], typer.Option("--rows", help="settings of the rows; else all that vary")] = [],  # noqa: B006
     columns: Annotated[list[str], typer.Option("--columns", help="settings that make the columns")] = [],  # noqa: B006
     metric: Annotated[list[str], typer.Option("--metric", help="values shown, such as sse")] = [],  # noqa: B006
-    format: Annotated[Format, typer.Option("--format", help="how to write it")] = Format.text,
+    format: Annotated[Format, typer.Option(help="text, md, latex: to read; csv, json, parquet: numbers")] = Format.text,
     runs: Annotated[bool, typer.Option("--runs", help="one row a run, not means over seeds")] = False,
 ) -> None:
     """Means over seeds with 95 % intervals, long or pivoted."""
@@ -233,14 +233,15 @@ def table(
     frame = load(results)
     for problem in frame.attrs.get("problems", []):
         err.print(problem, soft_wrap=True)
-    if columns and len(metric) != 1:
-        raise InputError(f"--columns pivots one value: give one --metric, not {len(metric)}")
+    if columns and (runs or len(metric) != 1):
+        raise InputError(f"--columns pivots the means of one value: one --metric, not {len(metric)}, without --runs")
+    to_read = format in (Format.text, Format.md, Format.latex)
     if runs:
-        chosen = frame
-    elif columns:
-        chosen = tables.pivot(frame, rows or ["variant"], columns, metric[0])
-    else:
-        chosen = tables.summary(frame, rows or None, metric or None)
+        chosen = tables.runs(frame, rows or None, metric or None) if to_read or rows or metric else frame
+    elif columns and to_read:
+        chosen = tables.pivot(frame, rows or None, columns, metric[0])
+    else:  # a program pivots for itself
+        chosen = tables.summary(frame, [*(rows or tables.varying(frame)), *columns], metric or None)
     if format is Format.text:
         tables.to_terminal(chosen, out)
         return
@@ -248,23 +249,24 @@ def table(
     if isinstance(written, bytes):
         sys.stdout.buffer.write(written)
     else:
-        print(written)  # noqa: T201
+        sys.stdout.write(written)
 
 
 @app.command()
 def report(
-    results: Results,
+    results: Annotated[
+        list[Path], typer.Argument(metavar="RESULTS...", help="folders of results, run under one budget")
+    ],
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="folder of the page; reports/<suite> by default")
     ] = None,
     allow_code: AllowCode = False,
+    all_figures: Annotated[bool, typer.Option("--all-figures", help="draw all there is of a large comparison")] = False,
 ) -> None:
-    """Draw the page and the figures of a folder of results."""
-    from aebench.reporting import report
+    """Write the page, the figures and the tables of results: of one folder, or of several side by side."""
+    from aebench.reporting import report, usual_place
 
-    folder = results.resolve()
-    usual = folder.parent.parent / "reports" / folder.name if folder.parent.name == "results" else folder / "report"
-    page = report(results, out_dir or usual, allow_code=allow_code)
+    page = report(results, out_dir or usual_place(results), allow_code=allow_code, all_figures=all_figures)
     out.print(page, soft_wrap=True)
 
 

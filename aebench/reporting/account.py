@@ -7,12 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aebench.clock import STAGES
-from aebench.reporting.markdown import code, escape, folded, table
+from aebench.comparison.budgets import budget
+from aebench.comparison.budgets import in_words as budget_in_words
+from aebench.reporting.records import Again, Row, Table
 from aebench.tables.numbers import format_settings
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from aebench.reporting.gathered import Folder
     from aebench.store.documents import Document
 
 ALL_STAGES = ("set-up", *STAGES, "write", "report", "other")
@@ -21,68 +24,62 @@ ASKED_FOR = ("train", "likelihood")
 """What a suite is run for; the rest is to stay small beside it."""
 
 
-def head(manifest: Mapping[str, Any], documents: Sequence[Document]) -> str:
-    """Title, aim, and how many runs there are."""
-    total, good = len(manifest["ids"]), sum(document["status"] == "ok" for document in documents)
-    bad, missing = len(documents) - good, total - len(documents)
+def counted(total: int, documents: Iterable[Document]) -> str:
+    """How many runs there are and how they ended."""
+    statuses = [document["status"] for document in documents]
+    good, made = statuses.count("ok"), len(statuses)
     said = f"{good} of {total} runs ended well"
-    said += f", {bad} did not (see [Failures](#failures))" if bad else ""
-    said += f", {missing} {'is' if missing == 1 else 'are'} still to be run" if missing else ""
-    about = [f"{escape(manifest['about'])}\n"] if manifest.get("about") else []
-    lines = [f"# {escape(manifest['name'])}\n", *about, f"{said}.\n"]
-    if not good:
-        lines.append("**There is nothing to show yet: no run has ended well.**\n")
-    return "\n".join(lines)
+    said += f", {made - good} did not" if made > good else ""
+    return said + (f", {total - made} {'is' if total - made == 1 else 'are'} still to be run" if total > made else "")
 
 
-def made(documents: Sequence[Document], frame: DataFrame) -> str:
-    """What was run: data, variants, seeds, budget, and what it was made with."""
-    train = [document["spec"]["train"] for document in documents]
+def facts(documents: Sequence[Document], frame: DataFrame, settings: int) -> tuple[Row, ...]:
+    """What was run: data, variants, seeds, budget, and what it was made with; name and text of each.
+
+    `settings`: how many there are over all data sets.
+    """
     how = [document.get("made") or {} for document in documents]
-    aebench = (_package(m) for m in how if m)
     whens = sorted(str(m["when"]) for m in how if m.get("when"))
     rows = [
-        ("data", _distinct(map(_data, frame["data"], documents))),
-        ("variants", _distinct(frame["variant"])),
-        ("networks", _distinct(frame["network"])),
-        ("seeds", ", ".join(str(seed) for seed in sorted(set(frame["seed"])))),
-        ("training of a run", _distinct(f"{t['steps']} steps of {t['batch']} examples" for t in train)),
-        ("device", _distinct(map(_device, how))),
-        ("aebench", _distinct(aebench)),
-        ("torch, Python", _distinct(f"{m.get('torch', '?')}, {m.get('python', '?')}" for m in how)),
+        ("data", distinct(map(_data, frame["data"], documents))),
+        ("variants", distinct(frame["variant"])),
+        ("settings", f"{settings}, in {len(documents)} runs"),
+        ("networks", distinct(frame["network"])),
+        ("seeds", _seeds(sorted({int(seed) for seed in frame["seed"]}))),
+        ("training of a run", distinct(budget_in_words(budget(document["spec"])) for document in documents)),
+        ("device", distinct(map(_device, how))),
+        ("system", distinct(str(m["system"]) for m in how if m.get("system"))),
+        ("aebench", distinct(_package(m) for m in how if m)),
+        ("torch, Python", distinct(f"{m.get('torch', '?')}, {m.get('python', '?')}" for m in how)),
         ("made", " to ".join(dict.fromkeys([whens[0], whens[-1]])) if whens else "not recorded"),
     ]
-    return f"## What was run\n\n{table(['', ''], rows)}"
+    return tuple(Row(row) for row in rows if row[1])
 
 
-def failures(documents: Sequence[Document], frame: DataFrame) -> str:
-    """Every run that did not end well, with its reason."""
+def failures(documents: Sequence[Document], frame: DataFrame) -> Table | None:
+    """Every run that did not end well, with its reason; None where there is none."""
     failed = [document for document in documents if document["status"] != "ok"]
-    if not failed:
-        return "## Failures\n\nNone: every run ended well.\n"
     data = dict(zip(frame["id"], frame["data"], strict=True))
-    rows = [(d["id"], data[d["id"]], _label(d["spec"]), d["spec"]["seed"], d["status"], _reason(d)) for d in failed]
-    grid = table(["run", "data", "what", "seed", "status", "reason"], rows)
-    return f"## Failures\n\n{grid}\nThe whole error of a run stands in its document among the results, by its id.\n"
+    rows = [
+        Row((d["id"], data[d["id"]], label(d["spec"]), str(d["spec"]["seed"]), d["status"], reason(d)), (d["id"],))
+        for d in failed
+    ]
+    note = "The whole error of a run stands in its document among the results, by its id."
+    columns = ("run", "data", "what", "seed", "status", "reason")
+    return Table("Runs that did not end well", columns, tuple(rows), note=note) if rows else None
 
 
-def problems(lines: Sequence[str]) -> str:
-    """What could not be read, and what was not measured alike; nothing where all is well."""
-    return "".join(["## Problems\n\n", *(f"- {escape(line)}\n" for line in lines)]) if lines else ""
-
-
-def cost(documents: Sequence[Document], frame: DataFrame, commands: Sequence[Mapping[str, Any]] = ()) -> str:
-    """Where the time went: that of the commands by stage, and seconds of each variant on each data set."""
+def cost(documents: Sequence[Document], frame: DataFrame) -> Table:
+    """Seconds by stage of each variant on each data set, speed of training, and memory."""
     groups: dict[tuple[str, str], list[Document]] = {}
     for document, data in zip(documents, frame["data"], strict=True):
         groups.setdefault((data, document["spec"]["variant"]), []).append(document)
-    rows = [[*key, *_spent(held)] for key, held in groups.items()]
+    rows = [Row((*key, *_spent(held)), tuple(d["id"] for d in held)) for key, held in groups.items()]
     if len(rows) > 1:
-        rows.append(["all", "", *_spent(documents)])
-    columns = ["data", "variant", "runs", *(f"{stage} [s]" for stage in STAGES), "examples/s", "peak memory [MiB]"]
+        rows.append(Row(("all", "", *_spent(documents))))
+    columns = ("data", "variant", "runs", *(f"{stage} [s]" for stage in STAGES), "examples/s", "peak memory [MiB]")
     note = "Runs that trained together share their time, which is counted once; examples/s are those of training."
-    went = _went(commands)
-    return f"## Cost\n\n{went}{table(columns, rows, numbers=len(columns) - 2)}\n{note}\n"
+    return Table("What the runs cost", columns, tuple(rows), numbers=len(columns) - 2, note=note)
 
 
 def total(commands: Iterable[Mapping[str, Any]]) -> dict[str, float]:
@@ -101,39 +98,53 @@ def in_words(seconds: Mapping[str, float]) -> str:
     return f"{whole:.1f} s: {', '.join(f'{stage} {share:.0%}' for share, stage in shares if share >= 0.01)}"
 
 
-def _went(commands: Sequence[Mapping[str, Any]]) -> str:
-    """The whole time of all commands that trained or measured these results, by stage; nothing where not known."""
+def went(commands: Sequence[Mapping[str, Any]], name: str = "") -> Table | None:
+    """The whole time of all commands that trained or measured these results, by stage; None where not known."""
     seconds = total(commands)
     if not (whole := sum(seconds.values())):
-        return ""
-    rows = [
-        ["seconds", *(f"{spent:.1f}" for spent in seconds.values()), f"{whole:.1f}"],
-        ["share", *(f"{spent / whole:.1%}" for spent in seconds.values()), "100.0%"],
-    ]
+        return None
+    rows = (
+        Row(("seconds", *(f"{spent:.1f}" for spent in seconds.values()), f"{whole:.1f}")),
+        Row(("share", *(f"{spent / whole:.1%}" for spent in seconds.values()), "100.0%")),
+    )
     rest = 1 - sum(seconds[stage] for stage in ASKED_FOR) / whole
     several = "one command" if len(commands) == 1 else f"{len(commands)} commands"
-    said = f"Where the time of {several} went; all but training and likelihood is {rest:.1%} of it:\n\n"
-    return f"{said}{table(['', *seconds, 'all'], rows, numbers=len(seconds) + 1)}\n"
+    said = f"Where the time of {several} went{f' ({name})' if name else ''}"
+    said += f"; all but training and likelihood is {rest:.1%} of it"
+    return Table(said, ("", *seconds, "all"), rows, numbers=len(seconds) + 1)
 
 
-def again(manifest: Mapping[str, Any], documents: Sequence[Document]) -> str:
-    """The commands that make these results again, and the suite.
+def again(folder: Folder) -> Again:
+    """The commands that make the results of a folder again, and the suite.
 
     `manifest["arguments"]`, where it is there, are the words that followed the suite's name on the command line.
     """
-    name, text = str(manifest["name"]), str(manifest.get("text") or "")
-    using = _distinct(f"aebench {_package(how)}" for document in documents if (how := document.get("made")))
+    manifest, name = folder.manifest, folder.name
+    text = str(manifest.get("text") or "")
+    made = (document.get("made") for document in folder.documents.values())
+    using = distinct(f"aebench {_package(how)}" for how in made if how)
     run = shlex.join(["aebench", "run", f"{name}.yaml", *map(str, manifest.get("arguments") or [])])
-    lines = [run, shlex.join(["aebench", "report", f"results/{name}"])]
-    said = f"With the suite below saved as {escape(name)}.yaml" + (f" and {escape(using)}" if using else "") + ":"
+    said = f"With the suite below saved as {name}.yaml" + (f" and {using}" if using else "")
     if text and "arguments" not in manifest:
-        said = f"{said.removesuffix(':')} (what else stood on the command line is not recorded):"
-    parts = ["## Make it again\n", f"{said}\n", code("\n".join(lines), "sh")]
-    return "\n".join([*parts, *([folded("The suite", code(text, "yaml"))] if text else [])])
+        said += " (what else stood on the command line is not recorded)"
+    return Again(f"{said}:", (run, shlex.join(["aebench", "report", f"results/{name}"])), text)
 
 
-def _distinct(values: Iterable[Any]) -> str:
-    return "; ".join(dict.fromkeys(str(value) for value in values))
+def reason(document: Document) -> str:
+    """Why a run did not end well, in its document's words."""
+    error = document.get("error") or {}
+    return str(error.get("message") or error.get("kind") or "not recorded")
+
+
+def distinct(values: Iterable[object]) -> str:
+    """The values that differ, in order, in one line."""
+    return "; ".join(dict.fromkeys(map(str, values)))
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    """`0, 1, 2`; `0 to 49, 50 of them` where there are many."""
+    many = len(seeds) > 12 and seeds[-1] - seeds[0] == len(seeds) - 1
+    return f"{seeds[0]} to {seeds[-1]}, {len(seeds)} of them" if many else ", ".join(map(str, seeds))
 
 
 def _package(how: Mapping[str, Any]) -> str:
@@ -153,14 +164,10 @@ def _device(how: Mapping[str, Any]) -> str:
     return ", ".join(str(part) for part in parts if part) or "not recorded"
 
 
-def _label(spec: Mapping[str, Any]) -> str:
+def label(spec: Mapping[str, Any]) -> str:
+    """The variant and its hyperparameters."""
     texts = format_settings(str(value) if isinstance(value, dict) else value for value in spec["hyper"].values())
     return ", ".join([spec["variant"], *(f"{name} {text}" for name, text in zip(spec["hyper"], texts, strict=True))])
-
-
-def _reason(document: Document) -> str:
-    error = document.get("error") or {}
-    return str(error.get("message") or error.get("kind") or "not recorded")
 
 
 def _spent(documents: Sequence[Document]) -> list[str]:

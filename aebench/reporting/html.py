@@ -1,0 +1,83 @@
+"""Pages as HTML: templates filled with everything escaped, style, script and pictures inside.
+
+A page asks nothing of any network: its Content-Security-Policy allows its own style and script, by their hashes, and
+pictures that are written into it.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from aebench.reporting.boards import ARROWS, SIGNS
+
+TEMPLATES = Path(__file__).parent / "templates"
+LIGHT = 1.3
+"""A figure is embedded as SVG where that takes at most so much of its PNG's size."""
+
+
+def page(template: str, **values: Any) -> str:
+    """A template as a self-contained page."""
+    return _environment().get_template(template).render(**{**_shared(), **values})
+
+
+def embedded(stem: Path) -> str:
+    """A figure as a data URI: `stem.svg`, or `stem.png` where that is much smaller."""
+    svg, png = stem.with_name(f"{stem.name}.svg"), stem.with_name(f"{stem.name}.png")
+    light = svg.stat().st_size <= LIGHT * png.stat().st_size
+    return uri(svg.read_bytes(), "image/svg+xml") if light else uri(png.read_bytes(), "image/png")
+
+
+def uri(content: bytes, kind: str) -> str:
+    """Content as a data URI."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def policy(style: str, script: str) -> str:
+    """What a page may load: its own style and script, and pictures inside it."""
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)]
+    return (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+@functools.cache
+def _environment() -> Environment:
+    found = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    found.filters["value"], found.filters["ticked"] = _value, _ticked
+    return found
+
+
+@functools.cache
+def _shared() -> Mapping[str, Any]:
+    """What every page has."""
+    style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    own = {"style": Markup(style), "script": Markup(script), "policy": policy(style, script)}
+    return {**own, "signs": SIGNS, "arrows": ARROWS, "root": ""}
+
+
+def _value(cell: str) -> str:
+    """A cell of numbers as a number that can be sorted; empty where it is none."""
+    with suppress(ValueError):
+        return f"{float(cell.replace(',', '').replace('−', '-').removesuffix('%').partition(' ')[0]):.9g}"
+    return ""
+
+
+def _ticked(text: str) -> Markup:
+    """Text with what stands between backticks as code."""
+    parts = [
+        Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in enumerate(text.split("`"))
+    ]
+    return Markup("").join(parts)

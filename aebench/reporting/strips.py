@@ -1,0 +1,58 @@
+"""Every pair behind a sentence as a strip: a dot a seed, their mean and its interval, and where no difference lies."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from aebench.reporting.boards import minus
+from aebench.tables.numbers import format_interval
+
+if TYPE_CHECKING:
+    from aebench.comparison import Part
+
+WIDTH, EDGE = 360, 6
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A drawing of one paired comparison and its words."""
+
+    svg: Markup
+    what: str
+    """Which two settings, on which data."""
+    number: str
+
+
+def strip(part: Part, measure: str, a: str, b: str) -> Strip:
+    """The comparison of settings that are called `a` and `b`, by a measure."""
+    found = part.paired.difference
+    kept = [float(x) for x in part.paired.differences if math.isfinite(x)]
+    ends = [x for x in (0.0, found.low, found.high, *kept) if math.isfinite(x)]
+    low, high = min(ends), max(ends)
+
+    def at(x: float) -> str:
+        return f"{EDGE + (WIDTH - 2 * EDGE) * (x - low) / (high - low or 1):.1f}"
+
+    dots = Markup("").join(Markup('<circle class="dot" cx="{}" cy="21" r="3"/>').format(at(x)) for x in kept)
+    shapes = [
+        Markup('<line class="axis" x1="0" x2="{}" y1="9" y2="9"/>').format(WIDTH),
+        Markup('<line class="zero" x1="{0}" x2="{0}" y1="0" y2="28"/>').format(at(0.0)),
+        dots,
+    ]
+    if math.isfinite(found.low) and math.isfinite(found.high):
+        shapes.append(
+            Markup('<line class="span" x1="{}" x2="{}" y1="9" y2="9"/>').format(at(found.low), at(found.high))
+        )
+    if math.isfinite(found.mean):
+        shapes.append(Markup('<circle class="mean" cx="{}" cy="9" r="5"/>').format(at(found.mean)))
+    what = f"{part.data}: {a} less {b}"
+    number = minus(format_interval(found.mean, found.low, found.high))
+    said = f"{what}, {measure}: {number}; {found.n} seeds, {found.method}"
+    svg = Markup('<svg viewBox="0 0 {} 28" role="img" aria-label="{}">{}</svg>').format(
+        WIDTH, said, Markup("").join(shapes)
+    )
+    return Strip(svg, what, number)

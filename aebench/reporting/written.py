@@ -1,0 +1,89 @@
+"""`report.md`: a report in GitHub's Markdown, with figures and tables beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from aebench.reporting.markdown import code, escape, folded, picture, table
+
+if TYPE_CHECKING:
+    from aebench.reporting.content import Content
+    from aebench.reporting.figures import Figure
+    from aebench.reporting.records import Again, Table
+
+
+def written(content: Content, summaries: Mapping[str, Sequence[str]]) -> str:
+    """`summaries`: for each data set its tables in Markdown, what matters first."""
+    parts = [_head(content)]
+    if content.claims:
+        parts += ["## What the numbers say\n", *(f"- {escape(claim.text)}" for claim in content.claims), ""]
+    if content.facts:
+        parts.append(f"## What was run\n\n{table(['', ''], [fact.cells for fact in content.facts])}")
+    parts += [*_results(content, summaries), *_sections(content), *_failures(content)]
+    parts += [_again(again) for again in content.again]
+    return "\n".join(parts)
+
+
+def _head(content: Content) -> str:
+    said = f"{content.counted}{' (see [Failures](#failures))' if content.failures else ''}.\n"
+    lines = [f"# {escape(content.title)}\n", *(f"{escape(about)}\n" for about in content.about), said]
+    if not content.good:
+        lines.append("**There is nothing to show yet: no run has ended well.**\n")
+    pages = ", ".join(f"[{escape(card.name)}]({card.page})" for card in content.cards)
+    lines.append("[The page](index.html) has leaderboards that can be sorted and filtered" + (
+        f", and one for each variant: {pages}.\n" if pages else ".\n"
+    ))  # fmt: skip
+    return "\n".join(lines)
+
+
+def _results(content: Content, summaries: Mapping[str, Sequence[str]]) -> list[str]:
+    if not summaries:
+        return []
+    parts = [
+        "## Results\n\nMeans over seeds ± the half-width of a 95 % t interval. ↓ less is better, ↑ more is better.\n"
+    ]
+    for data, tables in summaries.items():
+        first, *rest = tables or ("No run has ended well.\n",)
+        parts += [f"### {escape(data)}\n", first, *(folded("Further numbers", more) for more in rest)]
+    linked = (
+        f"{escape(label)} ({', '.join(f'[{kind}]({link})' for kind, link in links)})" for label, links in content.tables
+    )
+    return [*parts, f"As files: {', '.join(linked)}.\n"]
+
+
+def _sections(content: Content) -> list[str]:
+    parts: list[str] = []
+    for section in content.sections:
+        parts += [f"## {escape(section.title)}\n", *(f"{escape(line)}\n" for line in section.sentences)]
+        parts += [_table(grid) for grid in section.tables]
+        for figure in section.figures:
+            parts += _figure(figure)
+    return parts
+
+
+def _figure(figure: Figure) -> list[str]:
+    parts = [f"### {escape(figure.title)}\n"]
+    for drawing in figure.drawings:
+        parts += [picture(drawing.alt, f"{drawing.stem}.png", f"{drawing.stem}.svg"), f"{escape(drawing.caption)}\n"]
+    return [*parts, *(f"{escape(note)}\n" for note in figure.notes)]
+
+
+def _failures(content: Content) -> list[str]:
+    parts: list[str] = []
+    if content.facts:
+        body = _table(content.failures) if content.failures else "None: every run ended well.\n"
+        parts.append(f"## Failures\n\n{body}")
+    if content.problems:
+        parts.append("".join(["## Problems\n\n", *(f"- {escape(line)}\n" for line in content.problems)]))
+    return parts
+
+
+def _table(grid: Table) -> str:
+    body = table(grid.columns, (row.cells for row in grid.rows), numbers=grid.numbers)
+    return f"{escape(grid.caption)}:\n\n{body}" + (f"\n{escape(grid.note)}\n" if grid.note else "")
+
+
+def _again(again: Again) -> str:
+    parts = ["## Make it again\n", f"{escape(again.said)}\n", code("\n".join(again.commands), "sh")]
+    return "\n".join([*parts, *([folded("The suite", code(again.text, "yaml"))] if again.text else [])])
