@@ -12,7 +12,7 @@ import drawn
 import pytest
 from html_tree import Node, parse
 
-from aebench.reporting import html, report, strips
+from aebench.reporting import figures, html, report, strips
 
 CSS = (html.TEMPLATES / "page.css").read_text(encoding="utf-8")
 TEMPLATES = "".join(path.read_text(encoding="utf-8") for path in html.TEMPLATES.glob("*.html"))
@@ -98,8 +98,9 @@ def test_the_policy_allows_the_own_style_and_script_alone(pages: Path):
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
-def test_names_are_shown_as_they_are_and_do_nothing(tmp_path: Path, name: str):
+def test_names_are_shown_as_they_are_and_do_nothing(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch):
     """As the name of a suite, a variant, a data set, a device; in an error; in a hyperparameter's value."""
+    monkeypatch.setattr(figures, "STANDARD", ("rate_distortion", "reconstructions"))
     drawn.EVENTS[name] = (2,)
     data = drawn.DIGITS | {"name": name}
     failed = drawn.document(data, 0.1, 9, status="failed", message=name, variant=name)
@@ -129,7 +130,10 @@ def test_names_stand_in_isolation_from_the_text_around_them(pages: Path):
     assert all([child.tag for child in link.all()] == ["bdi"] for link in root.all("a", class_="name"))
 
 
-def test_pages_of_variants_whose_names_look_alike_as_files_do_not_overwrite_each_other(tmp_path: Path):
+def test_pages_of_variants_whose_names_look_alike_as_files_do_not_overwrite_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(figures, "STANDARD", ())
     documents = [d for name in ("a/b", "a:b", "A:B") for d in runs(betas=(None,), seeds=1, variant=name)]
     drawn.store(tmp_path / "r", documents)
     report(tmp_path / "r", tmp_path / "out")
@@ -222,7 +226,8 @@ def test_a_known_variant_has_its_formula_and_one_of_the_user_s_own_says_so(pages
     assert "A variant of the user's own" in parse(tmp_path / "out2/variants/digits.html").text
 
 
-def test_empty_states(tmp_path: Path):
+def test_empty_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(figures, "STANDARD", ())
     drawn.store(tmp_path / "none", [], ids=["0" * 16])
     root = parse(report(tmp_path / "none", tmp_path / "a"))
     assert "0 of 1 runs ended well, 1 is still to be run." in root.text

@@ -49,7 +49,8 @@ def test_frozen_references_are_those_of_the_stored_results():
 def test_likelihoods_of_the_standard_suite_are_in_order():
     """The importance-weighted bound is no looser than the ELBO, and no linear map of 16 units beats PCA by much.
 
-    Both bounds are of the same examples on the digits alone, where nll takes the whole test part. PCA is the best of the training part; of the test part another may be, by as much as the two parts differ.
+    Both bounds are of the same examples on the digits alone, where nll takes the whole test part. PCA is the best of
+    the training part; of the test part another may be, by as much as the two parts differ.
     """
     frame = load(REFERENCE / "standard")
     bounds = frame[frame["data"] == "digits"].dropna(subset=["nll", "elbo"])

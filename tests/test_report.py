@@ -6,8 +6,10 @@ import drawn
 import pandas as pd
 import pytest
 
+from aebench import plots, plugins
 from aebench.errors import InputError
 from aebench.reporting import figures, report, summaries, usual_place
+from aebench.reporting.gathered import gather
 from aebench.reporting.markdown import code, escape, table
 
 FIGURES = ["beta_sweep", "curves"]
@@ -320,12 +322,26 @@ def test_a_large_comparison_shows_one_of_each_figure_and_says_what_is_left_out(t
     names = {path.stem for path in (tmp_path / "out/figures").iterdir()}
     assert {"curves-digits-vae", "rate_distortion-digits"} <= names
     assert not any("pinwheel" in name for name in names)
-    assert "More of it on pinwheel is left out of this large comparison; --all-figures draws everything." in text
+    assert "Left out on pinwheel: this comparison is large, and aebench report --all-figures draws all of it." in text
     text = page(tmp_path / "r", tmp_path / "out", all_figures=True)
     assert {"curves-pinwheel-vae", "rate_distortion-pinwheel"} <= {
         path.stem for path in (tmp_path / "out/figures").iterdir()
     }
     assert "--all-figures" not in text
+
+
+@pytest.mark.parametrize("name", sorted({*plots.FIGURES} - figures.ACROSS))
+def test_figures_of_one_data_set_at_a_time_are_those_of_all_together(tmp_path, name):
+    """But for names of figures, which the report makes unique."""
+    documents = [*runs(), *runs(drawn.PINWHEEL), *runs(betas=(None,), variant="ae")]
+    found = drawn.store(tmp_path / "r", [*documents, *runs(drawn.PINWHEEL, betas=(None,), variant="pca")])
+    gathered = gather(found.folder)
+    frame = plots.with_documents(gathered.frame, gathered.documents)
+    function = plugins.resolve(plots.FIGURES, "figures", name)
+    together = list(function(frame, gathered.arrays))
+    alone = [d for data in ("digits", "pinwheel") for d in function(frame[frame["data"] == data], gathered.arrays)]
+    assert [(d.caption, d.alt, d.data) for d in alone] == [(d.caption, d.alt, d.data) for d in together]
+    assert all(drawing.data for drawing in together)
 
 
 def test_figures_of_one_run_a_setting_are_given_the_lowest_seed_that_ended_well(tmp_path, monkeypatch):

@@ -28,7 +28,6 @@ from aebench.reporting.written import written
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from aebench.reporting.summaries import Links
     from aebench.tuning import Choice
 
 __all__ = ["report", "usual_place"]
@@ -58,9 +57,10 @@ def report(
         if found.documents:
             compared = _compared(found)
             links, summaries = write_tables(compared.frame, files)
-            pictures = _figures(functions, found, compared, files, all_figures)
+            pictures, complete = _figures(functions, found, compared, files, all_figures)
             drawn()
-            content = _filled(content, found, compared, pictures, links, files)
+            content = replace(content, complete=complete, tables=links)
+            content = _filled(content, found, compared, pictures, files)
         embed = lambda drawing: html.embedded(files.folder / drawing.stem)  # noqa: E731
         page = html.page("index.html", title=content.title, content=content, embedded=embed)
         return files.publish(written(content, summaries), page)
@@ -108,8 +108,8 @@ def _compared(found: Gathered) -> _Compared:
 
 def _figures(
     functions: Mapping[str, Any], found: Gathered, compared: _Compared, files: Files, all_figures: bool
-) -> list[figures.Figure]:
-    """Draw what the runs that ended well show."""
+) -> tuple[list[figures.Figure], bool]:
+    """Draw what the runs that ended well show; whether that is all there is."""
     good = compared.told[compared.told["status"] == "ok"]
     return figures.draw(functions, found.figures, good, found.arrays, files, all_figures=all_figures)
 
@@ -119,7 +119,6 @@ def _filled(
     found: Gathered,
     compared: _Compared,
     pictures: Sequence[figures.Figure],
-    links: Links,
     files: Files,
 ) -> Content:
     """What the runs say; the pages of the variants are written on the way."""
@@ -138,7 +137,6 @@ def _filled(
         claims=said(comparison.claims(told, boards), boards) if content.good else (),
         boards=tuple(map(leaderboard, boards)) if content.good else (),
         glossary=glossary(boards),
-        tables=links,
         sections=sections(pictures, curves, ranking, compared.choices, costs, runs),
         cards=tuple(Card(name, explained(name)[0], page) for name, page in pages.items()),
         failures=account.failures(documents, found.frame),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aebench.reporting.boards import ARROWS, Leaderboard
+from aebench.reporting.figures import LEFT_OUT
 from aebench.reporting.records import Again, Row, Table
 from aebench.reporting.strips import Strip, strip
 
@@ -65,6 +66,8 @@ class Content:
     cards: tuple[Card, ...] = ()
     failures: Table | None = None
     problems: tuple[str, ...] = ()
+    complete: bool = True
+    """Whether all figures are drawn that there are."""
 
     @property
     def compared(self) -> tuple[Row, ...]:
@@ -79,7 +82,13 @@ class Content:
     @property
     def methods(self) -> tuple[str, ...]:
         """How the numbers were made; nothing where there are none."""
-        return METHODS if self.boards else ()
+        left = () if self.complete else (f"Not all figures are drawn: {LEFT_OUT}",)
+        return (*METHODS, *left) if self.boards else ()
+
+    @property
+    def strip_methods(self) -> str:
+        """How the intervals of the strips were made; empty where there are none."""
+        return "; ".join(dict.fromkeys(strip.method for claim in self.claims for strip in claim.strips))
 
     @property
     def marked(self) -> bool:

@@ -1,8 +1,8 @@
 """Which figures a report draws, and their files.
 
-Those that the suites name, and the standard set of a comparison. Drawings are taken in turn, one of each figure, and
-after the first turn only as far as `WORK` goes, so that a large comparison shows a little of everything. What is left
-out is said, and `all_figures` draws it.
+Those that the suites name, and the standard set of a comparison. Drawings are taken in turn, the first of each figure
+on the first data set, then on the next, and then what else there is, as far as `WORK` goes: so a large comparison shows
+a little of everything. What is left out is said, and `all_figures` draws it.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ ONE_RUN = frozenset({"reconstructions", "denoised", "samples", "traversals", "la
 """Figures that show the run of the lowest seed of each setting, and so are given no other."""
 STORED = ONE_RUN | {"kl_per_dimension"}
 """Figures of the standard set that show stored arrays: looked at only where a run has any."""
-WORK = 100_000
+ACROSS = frozenset({"profiles", "tuning", "latent_picture"})
+"""Figures that look at all data sets at once; others draw each alone. Of a user's own figure that is not known."""
+WORK = 70_000
 """Drawings of a report times its runs: what a drawing costs grows with the runs, and so does all else."""
+LEFT_OUT = "this comparison is large, and aebench report --all-figures draws all of it."
 TITLES = {
     "beta_sweep": "β sweep", "comparison": "Differences from the best", "comparison_pca": "Differences from PCA",
     "curves": "Terms of the loss", "denoised": "Denoised images", "denoising": "Denoising gain",
@@ -43,6 +46,10 @@ TITLES = {
 """Headings of figures; others go by their names."""
 SCREEN = 144
 """Pixels of a screen for an inch of a figure: words of 9 points are then as large as those of the page."""
+
+
+Open = dict[tuple[str, str], Iterator[plots.Drawing]]
+"""Drawings that are still to come, by figure and data set."""
 
 
 @dataclass(frozen=True)
@@ -103,43 +110,53 @@ def draw(
     files: Files,
     *,
     all_figures: bool = False,
-) -> list[Figure]:
-    """Draw and save the figures of the runs that ended well; `all_figures` draws whatever it costs."""
+) -> tuple[list[Figure], bool]:
+    """Draw and save the figures of the runs that ended well, and whether that is all there is.
+
+    `all_figures` draws whatever it costs.
+    """
     if not len(frame):
-        return []
+        return [], True
     about = {name: plots.FIGURES.get(name, ("", "a figure of the user's own"))[1] for name in functions}
     figures = {name: Figure(name, line, name in named) for name, line in about.items()}
-    lowest = _lowest_seeds(frame)
+    lowest, data = _lowest_seeds(frame), list(dict.fromkeys(frame["data"]))
     stored = any(arrays(run) for run in lowest["id"])
     order = [name for name in functions if figures[name].named]
     order += [name for name in functions if name not in order and (stored or name not in STORED)]
-    open_ = {name: iter(functions[name](lowest if name in ONE_RUN else frame, arrays)) for name in order}
-    most = WORK // len(frame) if not all_figures else None
+    open_: Open = {}
+    for label in data:
+        for name in order:
+            rows = lowest if name in ONE_RUN else frame
+            if name in plots.FIGURES and name not in ACROSS:
+                open_[name, label] = iter(functions[name](rows[rows["data"] == label], arrays))
+            elif label == data[0]:
+                open_[name, ""] = iter(functions[name](rows, arrays))
     with warnings.catch_warnings():
         # names are the users' own: no font has every letter, and no figure has room for every length
         warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from font|constrained_layout not applied", UserWarning)
-        for name, drawing in _in_turn(open_, most):
+        for name, drawing in _in_turn(open_, None if all_figures else WORK // len(frame)):
             figures[name].drawings.append(_saved(drawing, files))
-    data = list(dict.fromkeys(frame["data"]))
     for figure in figures.values():
-        figure.notes += _undrawn(figure, data, unfinished=figure.name in open_)
-    return [figure for figure in figures.values() if figure.drawings or figure.notes]
+        figure.drawings.sort(key=lambda drawing: data.index(drawing.data) if drawing.data in data else -1)
+        figure.notes += _undrawn(figure, data, open_)
+    return [figure for figure in figures.values() if figure.drawings or figure.notes], not open_
 
 
-def _in_turn(open_: dict[str, Iterator[plots.Drawing]], most: int | None) -> Iterator[tuple[str, plots.Drawing]]:
-    """One drawing of each figure, however many those are, and so on in turn up to so many; None: all.
+def _in_turn(open_: Open, most: int | None) -> Iterator[tuple[str, plots.Drawing]]:
+    """A drawing of each in turn, up to so many, but of every figure the first; None: all there are.
 
-    Figures that have no more are taken out of `open_`.
+    What has no more is taken out of `open_`.
     """
-    waiting, drawn = set(open_), 0
+    waiting, drawn = {name for name, _ in open_}, 0
     while open_ and (waiting or most is None or drawn < most):
-        for name in [*open_]:
-            if not waiting and most is not None and drawn >= most:
-                return
-            waiting.discard(name)
-            if (drawing := next(open_[name], None)) is None:
-                del open_[name]
+        for name, label in [*open_]:
+            if most is not None and drawn >= most and name not in waiting:
                 continue
+            if (drawing := next(open_[name, label], None)) is None:
+                del open_[name, label]
+                waiting &= {name for name, _ in open_}
+                continue
+            waiting.discard(name)
             drawn += 1
             yield name, drawing
 
@@ -161,15 +178,14 @@ def _saved(drawing: plots.Drawing, files: Files) -> Shown:
     return Shown(stem, drawing.caption, drawing.alt, drawing.data, width, height)
 
 
-def _undrawn(figure: Figure, data: Sequence[str], *, unfinished: bool) -> list[str]:
+def _undrawn(figure: Figure, data: Sequence[str], open_: Open) -> list[str]:
     """Why a figure, or its part on some data, is not there; a figure that compares data sets names none."""
     shown = {drawing.data for drawing in figure.drawings}
     missing = [] if "" in shown else [label for label in data if label not in shown]
-    if unfinished:
-        where = f" on {', '.join(missing)}" if shown and missing else ""
-        return [f"More of it{where} is left out of this large comparison; --all-figures draws everything."]
-    if not figure.named or not missing:
-        return []
-    where = f" on {', '.join(missing)}" if shown else ""
-    why = plots.NEEDS.get(figure.name, "no run has stored what this figure shows")
-    return [f"Nothing to draw{where}: {why}."]
+    left = [label for label in missing if {(figure.name, label), (figure.name, "")} & open_.keys()]
+    nothing = [label for label in missing if label not in left and figure.named]
+    notes = [f"Left out on {', '.join(left)}: {LEFT_OUT}"] if left else []
+    if nothing:
+        where = f" on {', '.join(nothing)}" if figure.drawings else ""
+        notes.append(f"Nothing to draw{where}: {plots.NEEDS.get(figure.name, 'no run has stored what it shows')}.")
+    return notes

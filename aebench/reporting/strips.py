@@ -25,6 +25,8 @@ class Strip:
     what: str
     """Which two settings, on which data."""
     number: str
+    method: str
+    """How the interval was made."""
 
 
 def strip(part: Part, measure: str, a: str, b: str) -> Strip:
@@ -51,8 +53,9 @@ def strip(part: Part, measure: str, a: str, b: str) -> Strip:
         shapes.append(Markup('<circle class="mean" cx="{}" cy="9" r="5"/>').format(at(found.mean)))
     what = f"{part.data}: {a} less {b}"
     number = minus(format_interval(found.mean, found.low, found.high))
-    said = f"{what}, {measure}: {number}; {found.n} seeds, {found.method}"
+    method = found.method + (f", seed {found.seed}" if found.seed is not None else "")
+    said = f"{what}, {measure}: {number}; {found.n} seeds, {method}"
     svg = Markup('<svg viewBox="0 0 {} 28" role="img" aria-label="{}">{}</svg>').format(
         WIDTH, said, Markup("").join(shapes)
     )
-    return Strip(svg, what, number)
+    return Strip(svg, what, number, method)

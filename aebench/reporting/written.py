@@ -21,6 +21,8 @@ def written(content: Content, summaries: Mapping[str, Sequence[str]]) -> str:
     if content.facts:
         parts.append(f"## What was run\n\n{table(['', ''], [fact.cells for fact in content.facts])}")
     parts += [*_results(content, summaries), *_sections(content), *_failures(content)]
+    if content.methods:
+        parts.append("## How the numbers were made\n\n" + "".join(f"{escape(line)}\n\n" for line in content.methods))
     parts += [_again(again) for again in content.again]
     return "\n".join(parts)
 
