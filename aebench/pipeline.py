@@ -196,7 +196,7 @@ def draw(done: Done, allow_code: bool = False) -> Path | None:
     """The report of a suite, drawn where results are newer than it; None where there is nothing to report."""
     todo, results, fresh = done.plan, done.plan.store.folder, done.trained or done.measured
     folder = results.parent.parent / "reports" / results.name
-    page = folder / "report.md"
+    page = folder / "index.html"
     newest = max((path.stat().st_mtime for path in results.glob("*.json")), default=0.0)
     if not fresh and page.exists() and page.stat().st_mtime >= newest:
         return page

@@ -132,7 +132,7 @@ def test_it_reads_without_its_script(browser: Any, pages: Path, tmp_path: Path):
 
 def test_a_click_sorts_best_first_and_another_turns_it_round(browser: Any, pages: Path):
     show(browser, pages / "index.html")
-    assert len(column(browser, "sse")) == 25
+    assert len(column(browser, "sse")) == 40
     head(browser, "sse").click()
     shown = [float(value) for value in column(browser, "sse")]
     assert shown == sorted(shown)
@@ -179,7 +179,7 @@ def test_keys_sort_filter_and_switch(browser: Any, pages: Path):
     assert names
     assert all("beta" in name and "4" in name for name in names)
     field.send_keys(Keys.BACK_SPACE * 20)
-    assert len(js(browser, f"return {FIRST_COLUMN}")) == 25
+    assert len(js(browser, f"return {FIRST_COLUMN}")) == 40
     js(browser, "document.querySelector('[name=boards]').focus()")
     ActionChains(browser).send_keys(Keys.ARROW_RIGHT).perform()
     hidden = js(browser, "return [...document.querySelectorAll('#leaderboards .panel')].map(p => p.hidden)")
@@ -190,7 +190,7 @@ def test_keys_sort_filter_and_switch(browser: Any, pages: Path):
 def test_the_filter_takes_words_in_any_case_and_says_how_many_rows_are_left(browser: Any, pages: Path):
     show(browser, pages / "index.html")
     said = browser.find_element("id", "board-0-said")
-    assert said.text == "25 of 44 rows shown"
+    assert said.text == "40 of 44 rows shown"
     assert said.get_attribute("aria-live") == "polite"
     browser.find_element("id", "board-0-more").click()
     assert said.text == "44 of 44 rows shown"

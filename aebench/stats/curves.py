@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -109,8 +110,15 @@ def _curves(x: ArrayLike, y: ArrayLike) -> list[PchipInterpolator | None]:
 
 
 def _curve(x: Floats, y: Floats) -> PchipInterpolator | None:
+    return _interpolant(x.tobytes(), y.tobytes())
+
+
+@lru_cache(maxsize=8192)
+def _interpolant(points: bytes, values: bytes) -> PchipInterpolator | None:
+    """Kept, as a page compares the same curves at matched places, by their area, and pair by pair."""
     from scipy.interpolate import PchipInterpolator  # dear to import, and tables need none of it
 
+    x, y = np.frombuffer(points), np.frombuffer(values)
     kept = ~(np.isnan(x) | np.isnan(y))
     places, group = np.unique(x[kept], return_inverse=True)
     if places.size < 2:

@@ -47,7 +47,11 @@ EXAMPLES = 1024
 
 
 def measured(device: torch.device, sizes: Sequence[int], steps: int, repeats: int, precision: str) -> dict[str, Any]:
-    """A document of `aebench bench`, of this network and batch at each pack size; the images are noise."""
+    """A document of `aebench bench`, of this network and batch at each pack size; the images are noise.
+
+    `load`: processes that ran before, on average over a minute; more than a few tenths, and the times are too long.
+    """
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "images.npy"
         np.save(path, np.random.default_rng(0).integers(0, 256, (EXAMPLES, 3, 64, 64), dtype=np.uint8))
@@ -60,7 +64,7 @@ def measured(device: torch.device, sizes: Sequence[int], steps: int, repeats: in
             samples = interleaved(one, wanted.sizes, repeats, watch)
             rows = [bench.row(one, size, samples, watch.floor(one), watch.machine(one)) for size in sizes]
             found = bench.document("throughput", device, watch, settings, rows, {}, {})
-    return found | {"load_before": os.getloadavg()[0]}
+    return found | {"load": load}
 
 
 def study(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,6 +123,7 @@ def main() -> None:
         found = measured(device, sizes, steps, arguments.repeats, arguments.precision)
     computed = study(found)
     print(words(computed, found["made"]["device"]))  # noqa: T201
+    print(f"Before, {found['load']:.1f} other processes wanted its cores.")  # noqa: T201
     if arguments.out:
         arguments.out.write_text(json.dumps({"study": computed, "measured": found}, indent=1) + "\n")
 

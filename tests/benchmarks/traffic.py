@@ -13,6 +13,12 @@ The first is timed: the recorded step with updates put in behind the last use of
 updates after it; both give the same bits. For the second the numbers are asked first: moments rounded to bf16 after
 each step, all else as ever, and metric by metric against fp32 as in precision.py. What it could gain at most is the
 share of those bytes in the time that the optimiser takes.
+
+On two cores of an AMD EPYC (results/cpu/traffic.json; the machine was busy) Adam takes 3 to 9 % of a step, the
+gradient's two words at most 2/7 of that, and updates within the step are as fast as after it: the quartiles of every
+ratio lie on both sides of 1. Moments in bf16 could gain 1 to 2 % and do not agree with fp32: 127 of 143 metrics do, 138
+with the first moment alone, as the second, which moves by a thousandth a step, stands still in eight bits. So the
+package has neither. On a GPU, where these words are most of the floor, neither has been measured.
 """
 
 from __future__ import annotations

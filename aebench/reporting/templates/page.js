@@ -1,7 +1,7 @@
 "use strict";
 // The page reads well without this: it sorts and filters tables, and shows one data set at a time.
 (() => {
-  const PAGE = 25;
+  const PAGE = 40;
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   document.documentElement.classList.add("js");
 
