@@ -214,7 +214,7 @@ def test_a_worker_keeps_the_moments_of_each_data_set():
     runs = mapped((1, 8, 8), np.eye(64))
     kept = []
     for name in ("reconstruction", "identity", "denoising_gap", "denoising_gap"):
-        (entries,), _ = worker.measure(runs, digits, [(metric(name), metric(name).options())])
+        (entries,), *_ = worker.measure(runs, digits, [(metric(name), metric(name).options())])
         assert entries
         (moments,) = worker.moments.values()
         kept.append((moments, set(vars(moments)) - {"x", "binarize"}, vars(moments).get("spectrum")))
