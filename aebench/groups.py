@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 
 from aebench import stats
+from aebench.data import ASIDE
 
 KL_WEIGHT = ("beta", "notes_beta")
 """The hyperparameters that are the KL weight, or its inverse."""
@@ -198,7 +199,7 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 def without_seed(spec: Mapping[str, Any]) -> str:
     """What runs of one setting share, as one text; where a user's own file lies does not belong to it."""
-    data = {key: value for key, value in spec["data"].items() if key != "source"}
+    data = {key: value for key, value in spec["data"].items() if key not in ASIDE}
     return _key({**{key: value for key, value in spec.items() if key != "seed"}, "data": data})
 
 

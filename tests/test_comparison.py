@@ -8,7 +8,9 @@ import pytest
 import scipy.stats
 from compared import document, frame, runs
 
-from aebench.comparison import boards
+from aebench import data
+from aebench.comparison import boards, variants
+from aebench.errors import InputError
 
 BASE = np.array([10.0, 11.0, 9.5, 10.4, 10.9])
 NOISE = np.array([0.1, -0.1, 0.05, 0.0, -0.05])
@@ -223,10 +225,10 @@ def test_a_single_point_ranks_no_two_beta_variants():
     both = {"sse": BASE, "kl": BASE, "psnr": BASE, "elbo": -BASE}
     worse = {"sse": BASE + 1, "kl": BASE - 1, "psnr": BASE - 1, "elbo": -BASE - 1 + NOISE}
     board = of(
-        *runs("vae", both, hyper={"beta": 0.1}),
-        *runs("vae", worse, hyper={"beta": 1.0}),
-        *runs("ae", {"sse": BASE + 3, "psnr": BASE}),
-        *runs("tied_ae", {"sse": BASE + 4, "psnr": BASE}),
+        *runs("vae", both, hyper={"beta": 0.1}, data="moons"),
+        *runs("vae", worse, hyper={"beta": 1.0}, data="moons"),
+        *runs("ae", {"sse": BASE + 3, "psnr": BASE}, data="moons"),
+        *runs("tied_ae", {"sse": BASE + 4, "psnr": BASE}, data="moons"),
     )
     assert marks(board) == {"vae, beta 0.1": "", "vae, beta 1": "", "ae": "best", "tied_ae": ""}
     assert "rate–distortion curve" in notes(board)["vae, beta 0.1"]
@@ -251,15 +253,58 @@ def test_code_of_users_has_a_latent_kl_where_one_was_measured():
     assert "rate–distortion" in measure(board).note
 
 
-def test_probabilities_are_not_ranked_with_densities():
-    bce = {"sizes": {"reconstruction": "bce"}}
-    board = of(
-        *runs("sigma_vae", "nll", BASE),
-        *runs("laplace_vae", "nll", BASE + 1),
-        *runs("bernoulli_vae", "nll", BASE - 9, **bce),
+BCE = {"reconstruction": "bce"}
+
+
+def likelihoods(data):
+    """A density in nats ranks two variants, a probability two others."""
+    return of(
+        *runs("sigma_vae", "nll", BASE, data=data),
+        *runs("laplace_vae", "nll", BASE + 1, data=data),
+        *runs("bernoulli_vae", "nll", BASE - 9, data=data, sizes=BCE),
+        *runs("vae", "nll", BASE - 7, data=data, sizes=BCE),
     )
-    assert marks(board, "nll") == {"sigma_vae": "best", "laplace_vae": "", "bernoulli_vae": ""}
-    assert "are not compared" in notes(board, "nll")["bernoulli_vae"]
+
+
+def test_densities_rank_continuous_data_and_probabilities_binary_data():
+    board = likelihoods("moons")
+    assert list(marks(board, "nll").values()) == ["best", "", "", ""]
+    assert "probability of x that is not binary is none" in list(notes(board, "nll").values())[2]
+    board = likelihoods("binarized_mnist")
+    assert list(marks(board, "nll").values()) == ["", "", "best", ""]
+    assert "density of x that takes a few levels" in next(iter(notes(board, "nll").values()))
+
+
+@pytest.mark.parametrize("data", ["digits", "mnist", {"name": "a.npy", "source": "a.npy", "values": "discrete"}])
+def test_likelihoods_of_discrete_data_rank_nothing(data):
+    board = likelihoods(data)
+    assert set(marks(board, "nll").values()) == {""}
+    assert "no upper bound" in measure(board, "nll").note
+    assert any("no upper bound" in note and "not ranked by nll" in note for note in board.notes)
+
+
+def test_likelihoods_of_data_that_say_nothing_are_not_known():
+    board = likelihoods({"name": "theirs"})
+    assert set(marks(board, "nll").values()) == {""}
+    assert "not known are not compared" in measure(board, "nll").note
+    assert list(marks(likelihoods({"name": "theirs", "values": "continuous"}), "nll").values()) == ["best", "", "", ""]
+
+
+def test_what_data_may_be_is_what_they_are():
+    """Every built-in set that is at hand: binary has two values, discrete at most 256, continuous more."""
+    for name in ("digits", "moons", "pinwheel", "gaussian", "mnist", "binarized_mnist", "dynamic_mnist"):
+        try:
+            part = data.load(data.describe(name))
+        except InputError:
+            continue
+        levels = 2 if part.binarize else len(np.unique(part.test.x))
+        kind = "binary" if levels == 2 else "discrete" if levels <= 256 else "continuous"
+        assert variants.likelihood(runs("sigma_vae", "nll", [0.0], data=name)[0]["spec"]) == (
+            "density" if kind == "continuous" else "none"
+        )
+        assert (variants.likelihood(runs("vae", "nll", [0.0], data=name, sizes=BCE)[0]["spec"]) == "probability") is (
+            kind == "binary"
+        )
 
 
 def test_what_is_not_ranked_says_why():

@@ -141,16 +141,16 @@ def test_every_number_is_that_of_the_runs_behind_it():
 def test_likelihood_is_in_nats_and_beta_variants_are_not_ranked_by_error():
     nll = np.array([-50.0, -52, -49, -51, -50.5])
     [claim] = said(
-        *runs("sigma_vae", {"sse": BASE, "nll": nll}),
-        *runs("vae", {"sse": BASE + 5, "nll": nll + 12 + NOISE}),
-        *runs("laplace_vae", {"sse": BASE + 9, "nll": nll + 30 + NOISE}),
+        *runs("sigma_vae", {"sse": BASE, "nll": nll}, data="moons"),
+        *runs("vae", {"sse": BASE + 5, "nll": nll + 12 + NOISE}, data="moons"),
+        *runs("laplace_vae", {"sse": BASE + 9, "nll": nll + 30 + NOISE}, data="moons"),
     )
     difference = -(12 + NOISE)
     half = scipy.stats.t.ppf(0.975, 4) * difference.std(ddof=1) / np.sqrt(5)
     assert claim.measure == "nll"
     mean, low, high = -difference.mean(), -difference.mean() - half, -difference.mean() + half
     assert claim.text == (
-        f"On digits sigma_vae models the data {mean:.2f} [{low:.2f}, {high:.2f}] nats per example better than vae, the "
+        f"On moons sigma_vae models the data {mean:.2f} [{low:.2f}, {high:.2f}] nats per example better than vae, the "
         "next of 3 settings at equal latent size (−ln p(x), 5 seeds)."
     )
 
@@ -185,12 +185,12 @@ def test_an_error_of_zero_has_no_ratio():
 
 def test_units_and_names_are_those_of_the_measure():
     [claim] = said(
-        *runs("vae", "elbo", BASE, hyper={"beta": 0.5}),
-        *runs("vae", "elbo", BASE - 1 + NOISE, hyper={"beta": 2.0}),
-        *runs("sigma_vae", "elbo", BASE - 5),
+        *runs("vae", "elbo", BASE, hyper={"beta": 0.5}, data="moons"),
+        *runs("vae", "elbo", BASE - 1 + NOISE, hyper={"beta": 2.0}, data="moons"),
+        *runs("sigma_vae", "elbo", BASE - 5, data="moons"),
     )
     assert claim.text.startswith(
-        "On digits vae, beta 0.5 models the data 1.00 [0.90, 1.10] nats per example better than"
+        "On moons vae, beta 0.5 models the data 1.00 [0.90, 1.10] nats per example better than"
     )
     assert "vae, beta 2" in claim.text
     assert "(ELBO, 5 seeds)" in claim.text
@@ -209,16 +209,16 @@ def test_at_most_three_sentences_the_error_first():
         }
 
     found = said(
-        *runs("ae", {"sse": BASE - 5, "denoising_gain_db_0.25": -BASE + 5}),
-        *runs("deep_ae", {"sse": BASE - 4 + NOISE, "denoising_gain_db_0.25": -BASE + 4 + NOISE}),
-        *runs("vae", every, hyper={"beta": 1.0}),
-        *runs("vae", worse(3, 2.0), hyper={"beta": 4.0}),
-        *runs("linear_vae", worse(2, 5.0), hyper={"beta": 1.0}),
-        *runs("linear_vae", worse(6, 2.0), hyper={"beta": 4.0}),
+        *runs("ae", {"sse": BASE - 5, "denoising_gain_db_0.25": -BASE + 5}, data="moons"),
+        *runs("deep_ae", {"sse": BASE - 4 + NOISE, "denoising_gain_db_0.25": -BASE + 4 + NOISE}, data="moons"),
+        *runs("vae", every, hyper={"beta": 1.0}, data="moons"),
+        *runs("vae", worse(3, 2.0), hyper={"beta": 4.0}, data="moons"),
+        *runs("linear_vae", worse(2, 5.0), hyper={"beta": 1.0}, data="moons"),
+        *runs("linear_vae", worse(6, 2.0), hyper={"beta": 4.0}, data="moons"),
     )
     assert [claim.measure for claim in found] == ["sse", "nll", "denoising_gain_db_0.25"]
     assert "of 2 settings" not in found[0].text
-    assert found[0].text.startswith("On digits ae reconstructs")
+    assert found[0].text.startswith("On moons ae reconstructs")
 
 
 # ---- curves

@@ -290,6 +290,7 @@ def test_own_npy(shape: tuple[int, ...], event: tuple[int, ...], dtype: str, alo
     assert spec["name"] == "mine.npy"
     assert spec["source"] == str(path)
     assert spec["checksum"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert spec["values"] == ("discrete" if dtype == "uint8" else "continuous")
     assert spec == describe({"path": str(path)})
     data = load(spec)
     assert outline(spec) == (event, (16, 2, 2))

@@ -133,7 +133,7 @@ def _notes(who: Standing, measures: Sequence[Measure], statuses: NDArray[Any], n
             "Settings with runs that failed are not ranked, as a mean of the rest would flatter them: "
             f"{rules.listed(broken)}."
         )
-    for reason in (rules.TRADED, rules.UNITS):
+    for reason in rules.REASONS:
         whose = [m.name for m in measures if reason in m.note and m.name not in rules.RATE]
         notes += [f"{reason[:1].upper()}{reason[1:]} (not ranked by {rules.listed(whose, 20)})."] * bool(whose)
     return tuple(notes)

@@ -71,7 +71,7 @@ def mark(name: str, better: str, why: str, values: Floats, standing: Standing) -
         "best" if e == first else "tied" if also else "" for e, also in enumerate((tied & among).tolist())
     ]
     notes[among & short] = "not ranked: too few seeds in common with the best"
-    partly = [note for note in dict.fromkeys(notes.tolist()) if note.endswith((rules.TRADED, rules.UNITS))]
+    partly = [note for note in dict.fromkeys(notes.tolist()) if note.endswith(rules.REASONS)]
     return Marks(tuple(marks), tuple(notes.tolist()), "; ".join(partly))
 
 
@@ -84,8 +84,9 @@ def among_whom(name: str, values: Floats, standing: Standing) -> tuple[Mask, NDA
     notes[whole & ~standing.equal] = NOT_EQUAL
     among = whole & many & standing.equal
     if name in rules.LIKELIHOOD:
-        alike = rules.one_likelihood(standing.entrants, among)
-        notes[among & ~alike] = f"not ranked: {rules.UNITS}"
+        alike, whys = rules.one_likelihood(standing.entrants, among)
+        left = among & ~alike
+        notes[left] = [f"not ranked: {why}" for why in whys[left]]
         among = alike
     if rules.ERROR.fullmatch(name) and (among & standing.latent_kl).sum() > 1:
         notes[among & standing.latent_kl] = f"not ranked: {rules.TRADED}"

@@ -30,6 +30,12 @@ COUNTED = re.compile(r"parameters|flops_\w+")
 TRADED = "settings with a latent KL trade error for KL: the rate–distortion curve compares them, at equal KL"
 SHARED = "runs that trained together share it"
 UNITS = "densities of continuous x, probabilities of binary x and likelihoods that are not known are not compared"
+LEVELS = (
+    "a density of x that takes a few levels has no upper bound, a probability of x that is not binary is none: such "
+    "likelihoods are not compared"
+)
+REASONS = (TRADED, UNITS, LEVELS)
+"""Why a number may rank some settings of a board and not others."""
 
 
 def unranked(name: str, value: Mapping[str, Any], unlike: set[str]) -> str:
@@ -88,11 +94,15 @@ def comparable(entrants: Sequence[Entrant]) -> tuple[Mask, str]:
     return np.array(within, np.bool_), f"{note}; not ranked: {listed(others)}."
 
 
-def one_likelihood(entrants: Sequence[Entrant], among: Mask) -> Mask:
-    """Of the settings `among` `[entrants]`, those whose likelihoods are of one kind: the commonest that is known."""
+def one_likelihood(entrants: Sequence[Entrant], among: Mask) -> tuple[Mask, NDArray[Any]]:
+    """Of the settings `among` `[entrants]`, those whose likelihoods are of one kind: the commonest that is known.
+
+    And why another is not compared with them, `[entrants]`.
+    """
     kinds = np.array([likelihood(entrant.spec) for entrant in entrants], dtype=object)
-    counts = Counter(kind for kind in kinds[among] if kind != "unknown")
-    return among & (kinds == counts.most_common(1)[0][0]) if counts else np.zeros_like(among)
+    counts = Counter(kind for kind in kinds[among] if kind in ("density", "probability"))
+    alike = among & (kinds == counts.most_common(1)[0][0]) if counts else np.zeros_like(among)
+    return alike, np.where(kinds == "none", LEVELS, UNITS).astype(object)
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal
 
+from aebench.data import DATASETS, Source
 from aebench.errors import InputError
 from aebench.plugins import resolve
 from aebench.variant import Variant
 from aebench.variants import VARIANTS
 
-Likelihood = Literal["density", "probability", "unknown"]
+Likelihood = Literal["density", "probability", "none", "unknown"]
+"""None: a density of values that are not continuous, or a probability of what is not binary."""
 
 
 @cache
@@ -49,10 +51,25 @@ def offers(spec: Mapping[str, Any]) -> frozenset[str] | None:
 def likelihood(spec: Mapping[str, Any]) -> Likelihood:
     """What ln p(x|z) is of: a density in nats that depend on the unit of x, or the probability of binary x.
 
-    The one says nothing against the other.
+    The one says nothing against the other. Of discrete x neither says anything: a density grows without bound where
+    its scale shrinks around the levels that x can take (Theis, van den Oord and Bethge, 2016).
     """
-    if known(spec["variant"]) is None:
+    if known(spec["variant"]) is None or (values := _values(spec["data"])) is None:
         return "unknown"
     chosen = spec["sizes"].get("reconstruction")
     name = chosen.get("name") if isinstance(chosen, Mapping) else chosen
-    return "probability" if name == "bce" else "density"
+    match name == "bce", values:
+        case True, "binary":
+            return "probability"
+        case False, "continuous":
+            return "density"
+        case _:
+            return "none"
+
+
+def _values(data: Mapping[str, Any]) -> str | None:
+    """What an element of x may be; None where that is not known."""
+    if "values" in data or data["name"] not in DATASETS:
+        return data.get("values")
+    source = resolve(DATASETS, "data", data["name"])
+    return source.values if isinstance(source, Source) else None

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from aebench.data.source import Dataset, Files, NoParameters, Part, Shape, Source
 
 __all__ = [
+    "ASIDE",
     "DATASETS",
     "Dataset",
     "Files",
@@ -27,6 +28,8 @@ __all__ = [
     "where",
 ]
 
+ASIDE = ("source", "values")
+"""What a specification tells of data beside what they are: the path of one's own file, and what its elements may be."""
 DATASETS: dict[str, tuple[str, str]] = {
     "digits": ("aebench.data.digits:DIGITS", "1797 handwritten digits of 8 by 8, embedded in scikit-learn"),
     "gaussian": ("aebench.data.gaussian:GAUSSIAN", "Gaussian of given eigenvalues: closed forms hold on it"),
@@ -59,7 +62,8 @@ def describe(entry: str | Mapping[str, Any], *, split_seed: int = 0, allow_code:
     split is "none" (train = validation = test) or sizes `{validation, test}` as examples or fractions.
 
     Gives `{"name", "version", "parameters", "checksum", "split"}`: defaults resolved, no checksum for generated data.
-    One's own file adds `"source"`, its path, which is not part of what the data are: leave it out of ids.
+    Data that do not ship with aebench add `"values"`, one's own file its path as `"source"`: `ASIDE`, which is no part
+    of what the data are. Leave it out of ids.
     Raises InputError for unknown names and parameters, wrong types and values, missing, damaged and unfit files.
     """
     from aebench.data import spec

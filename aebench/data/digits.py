@@ -42,4 +42,4 @@ def _carried() -> NDArray[np.float64]:
         return np.loadtxt(rows, delimiter=",")
 
 
-DIGITS = Source(outline=_outline, read=_read, checksum=CHECKSUM)
+DIGITS = Source(outline=_outline, read=_read, checksum=CHECKSUM, values="discrete")

@@ -113,6 +113,7 @@ def _grey(published: Files) -> Source:
         files=published,
         validation=10_000,
         stream=published.name,
+        values="discrete",
     )
 
 
@@ -129,10 +130,11 @@ def _checksum(published: Files) -> str:
 
 MNIST = _grey(MNIST_FILES)
 FASHION_MNIST = _grey(FASHION_FILES)
-DYNAMIC_MNIST = replace(MNIST, binarize=True)
+DYNAMIC_MNIST = replace(MNIST, binarize=True, values="binary")
 BINARIZED_MNIST = Source(
     outline=lambda p: (IMAGE, {"train": 50_000, "validation": 10_000, "test": 10_000}),
     read=_read_binarized,
     checksum=_checksum(BINARIZED_FILES),
     files=BINARIZED_FILES,
+    values="binary",
 )

@@ -54,13 +54,15 @@ def source(text: str) -> Source:
         raise InputError(f"own data {text!r}: truncated or damaged ({error})") from error
     try:
         shape, sizes = _outline(headers)
+        discrete = any(header.dtype == np.uint8 for name, header in headers.items() if name.startswith("x"))
     except ValueError as error:
         raise InputError(f"own data {text!r}: {error}") from error
 
     def read(p: NoParameters, seed: int) -> dict[str, Part]:
         return _read(path, sizes)
 
-    return Source(outline=lambda p: (shape, sizes), read=read, checksum=checksum)
+    values = "discrete" if discrete else "continuous"
+    return Source(outline=lambda p: (shape, sizes), read=read, checksum=checksum, values=values)
 
 
 def _headers(path: Path) -> dict[str, Header]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 Shape = tuple[int, ...]
+Values = Literal["continuous", "discrete", "binary"]
+"""What an element of x may be: any number, one of a few levels, or 0 or 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,3 +99,5 @@ class Source:
     stream: str = ""
     """Name of its random streams, its own by default; sources that share one are split alike."""
     binarize: bool = False
+    values: Values = "continuous"
+    """A density says something of continuous x alone, a probability of binary x."""

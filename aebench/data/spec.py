@@ -28,6 +28,8 @@ def describe(entry: str | Mapping[str, Any], *, split_seed: int = 0, allow_code:
     if source.checksum:
         spec["checksum"] = source.checksum
     spec["split"] = chosen
+    if shown not in DATASETS:
+        spec["values"] = source.values
     if is_own:
         spec["source"] = name
     return spec

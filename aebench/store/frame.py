@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from aebench.data import ASIDE
 from aebench.store.documents import Document
 
 Columns = dict[str, list[Any]]
@@ -144,7 +145,7 @@ def _labels(specs: Sequence[dict[str, Any]], short: Callable[[dict[str, Any]], s
     distinct = dict(zip(keys, specs, strict=True))
     groups: dict[str, dict[str, dict[str, Any]]] = {}
     for spec in distinct.values():
-        flat = _flat({key: value for key, value in spec.items() if key != "source"})
+        flat = _flat({key: value for key, value in spec.items() if key not in ASIDE})
         groups.setdefault(short(spec), {})[_json(flat)] = flat
 
     def label(spec: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from aebench.data import ASIDE
 from aebench.errors import InputError, unknown
 from aebench.metrics import METRICS, Metric
 from aebench.plots import FIGURES
@@ -140,7 +141,7 @@ def packs(runs: Iterable[Run]) -> list[list[Run]]:
 
 def run_id(spec: Mapping[str, Any]) -> str:
     """sha256[:16] of the canonical specification; where a user's own file lies does not belong to it."""
-    named = {**spec, "data": {key: value for key, value in spec["data"].items() if key != "source"}}
+    named = {**spec, "data": {key: value for key, value in spec["data"].items() if key not in ASIDE}}
     return hashlib.sha256(_text(named).encode()).hexdigest()[:16]
 
 
