@@ -78,6 +78,21 @@ def test_every_link_leads_somewhere(pages: Path):
                 assert node.attrs.get(name, ids[0]) in ids
 
 
+def test_figures_may_be_in_the_page_alone(pages: Path, tmp_path: Path):
+    """As on the whole page, but for the links; what an earlier report laid beside it goes, a user's own file stays."""
+    page = report(pages.parent / "results", tmp_path)
+    (tmp_path / "figures" / "mine.txt").write_text("mine")
+    shown = [node.attrs["src"] for node in parse(page).all("img")]
+    assert report(pages.parent / "results", tmp_path, figure_files=False) == page
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["mine.txt"]
+    assert [node.attrs["src"] for node in parse(page).all("img")] == shown
+    assert len(shown) > 2
+    test_every_link_leads_somewhere(tmp_path)
+    written = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "figures/" not in written
+    assert "The figures are in [the page](index.html)." in written
+
+
 def test_the_policy_allows_the_own_style_and_script_alone(pages: Path):
     for page in every(pages):
         root = parse(page)

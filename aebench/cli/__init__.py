@@ -262,11 +262,17 @@ def report(
     ] = None,
     allow_code: AllowCode = False,
     all_figures: Annotated[bool, typer.Option("--all-figures", help="draw all there is of a large comparison")] = False,
+    figure_files: Annotated[
+        bool, typer.Option("--figure-files/--no-figure-files", help="figures as SVG and PNG too, or in the page alone")
+    ] = True,
 ) -> None:
     """Write the page, the figures and the tables of results: of one folder, or of several side by side."""
     from aebench.reporting import report, usual_place
 
-    page = report(results, out_dir or usual_place(results), allow_code=allow_code, all_figures=all_figures)
+    page = report(
+        results, out_dir or usual_place(results), allow_code=allow_code, all_figures=all_figures,
+        figure_files=figure_files,
+    )  # fmt: skip
     out.print(page, soft_wrap=True)
 
 

@@ -39,11 +39,13 @@ def report(
     *,
     allow_code: bool = False,
     all_figures: bool = False,
+    figure_files: bool = True,
     drawn: Callable[[], None] = lambda: None,
 ) -> Path:
     """Write a report about a folder of results, or about several that were run under one budget; its page's path.
 
-    `allow_code` lets a suite's own figures run; `all_figures` draws all there is of a large comparison. `drawn` is
+    `allow_code` lets a suite's own figures run; `all_figures` draws all there is of a large comparison; without
+    `figure_files` figures are in the page alone, and no files of them lie beside it. `drawn` is
     called when the figures are there, before the account of the time is read from the results: what they took can
     still be entered. Raises InputError where there are no results, for a figure that is not known, and where folders
     were not run under the same budget.
@@ -53,7 +55,7 @@ def report(
     if len(found.folders) > 1:
         refuse_mixed_budgets(*_budgets(found))
     with settled():
-        content, summaries = _begun(found), dict[str, tuple[str, ...]]()
+        content, summaries = replace(_begun(found), figure_files=figure_files), dict[str, tuple[str, ...]]()
         if found.documents:
             compared = _compared(found)
             links, summaries = write_tables(compared.frame, files)
@@ -63,6 +65,8 @@ def report(
             content = _filled(content, found, compared, pictures, files)
         embed = lambda drawing: html.embedded(files.folder / drawing.stem)  # noqa: E731
         page = html.page("index.html", title=content.title, content=content, embedded=embed)
+        if not figure_files:
+            files.drop("figures")
         return files.publish(written(content, summaries), page)
 
 

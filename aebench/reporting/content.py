@@ -66,6 +66,8 @@ class Content:
     cards: tuple[Card, ...] = ()
     failures: Table | None = None
     problems: tuple[str, ...] = ()
+    figure_files: bool = True
+    """Whether figures also lie beside the page."""
     complete: bool = True
     """Whether all figures are drawn that there are."""
 

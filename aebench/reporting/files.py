@@ -41,6 +41,14 @@ class Files:
         atomic.replace(self.folder / name, lambda file: file.write(data))
         return name
 
+    def drop(self, folder: str) -> None:
+        """Remove the files that this report wrote there."""
+        for name in [name for name in self.names if name.startswith(f"{folder}/")]:
+            (self.folder / name).unlink(missing_ok=True)
+            self.names.remove(name)
+        with suppress(OSError):  # a user's own files lie there too
+            (self.folder / folder).rmdir()
+
     def publish(self, markdown: str, page: str) -> Path:
         """Write `report.md` and `index.html`, then remove what only the report before them showed; the page's path."""
         old = self.folder / "report.md"

@@ -59,15 +59,18 @@ def _sections(content: Content) -> list[str]:
     for section in content.sections:
         parts += [f"## {escape(section.title)}\n", *(f"{escape(line)}\n" for line in section.sentences)]
         parts += [_table(grid) for grid in section.tables]
+        if section.figures and not content.figure_files:
+            parts.append("The figures are in [the page](index.html).\n")
         for figure in section.figures:
-            parts += _figure(figure)
+            parts += _figure(figure, content.figure_files)
     return parts
 
 
-def _figure(figure: Figure) -> list[str]:
+def _figure(figure: Figure, files: bool) -> list[str]:
     parts = [f"### {escape(figure.title)}\n"]
     for drawing in figure.drawings:
-        parts += [picture(drawing.alt, f"{drawing.stem}.png", f"{drawing.stem}.svg"), f"{escape(drawing.caption)}\n"]
+        parts += [picture(drawing.alt, f"{drawing.stem}.png", f"{drawing.stem}.svg")] if files else []
+        parts.append(f"{escape(drawing.caption)}\n")
     return [*parts, *(f"{escape(note)}\n" for note in figure.notes)]
 
 
