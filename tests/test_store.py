@@ -88,11 +88,19 @@ def test_documents_are_readable_text(store):
     assert '  "loss": [2.0, 1.0]' in lines
 
 
-def test_text_that_is_not_unicode_is_kept(store):
+def test_half_a_character_becomes_a_question_mark(store):
+    """A file's name may have it, and no table, figure or page can hold it."""
     run = document(status="failed")
     run["error"]["message"] = "no file \udcff, β"
     store.publish(run, None, None)
-    assert store.read(run["id"]) == run
+    assert store.read(run["id"])["error"]["message"] == "no file ?, β"
+
+
+def test_half_a_character_in_a_document_is_one_line(tmp_path):
+    run = document()
+    (tmp_path / f"{run['id']}.json").write_text(json.dumps(run).replace('"vae"', '"v\\ud800"'))
+    with pytest.raises(InputError, match=r"json: broken JSON: half a character \(a lone surrogate\)"):
+        load(tmp_path)
 
 
 def test_half_precision_is_widened_and_strides_are_kept_straight(store):
@@ -350,7 +358,7 @@ def test_a_broken_manifest_is_one_line(store):
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text() | st.sampled_from(['":', '"a": 1', "a:b", "\\u003a", "\udcff"]),
+    | st.text() | st.sampled_from(['":', '"a": 1', "a:b", "\\u003a"]),
     lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(['":', "a", 'a":']), inner),
     max_leaves=20,
 )  # fmt: skip
@@ -359,9 +367,9 @@ JSON = st.recursive(
 @settings(deadline=None)
 @given(tree=st.dictionaries(st.text(), JSON), ascii=st.booleans(), indent=st.none() | st.integers(0, 2))
 def test_a_file_is_read_as_the_standard_library_reads_it(tmp_path_factory, tree, ascii, indent):
-    """Whatever stands in names and texts: colons, quotes, halves of surrogate pairs."""
+    """Whatever stands in names and texts: colons, quotes, escapes."""
     path = tmp_path_factory.getbasetemp() / "any.json"
-    path.write_bytes(json.dumps(tree, ensure_ascii=ascii, indent=indent).encode(errors="backslashreplace"))
+    path.write_bytes(json.dumps(tree, ensure_ascii=ascii, indent=indent).encode())
     assert repr(documents.parse(path)) == repr(json.loads(path.read_bytes()))
 
 

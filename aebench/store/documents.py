@@ -80,7 +80,7 @@ def _decoded(text: bytes) -> Any:
     """JSON, several times as fast as the standard library reads it where there is nothing to complain of.
 
     orjson takes the last of two equal names; where it writes back as many names as there were, there are none. All
-    else, and what only the standard library reads (half of a surrogate pair), is left to that.
+    else is left to the standard library, which also says what is wrong.
     """
     try:
         tree = orjson.loads(text)
@@ -88,7 +88,12 @@ def _decoded(text: bytes) -> Any:
             return tree
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         pass
-    return json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique)
+    tree = json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique)
+    try:
+        json.dumps(tree, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("half a character (a lone surrogate)") from None  # no file and no figure could hold it
+    return tree
 
 
 def _refuse(constant: str) -> None:
@@ -104,9 +109,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def text(tree: Mapping[str, Any]) -> bytes:
-    """Strict JSON, an entry a line, lists on one line. NaN and infinity become null, and are refused in a spec."""
+    """Strict JSON, an entry a line, lists on one line. NaN and infinity become null, and are refused in a spec.
+
+    Half a character, as a file's name may have it, becomes a question mark.
+    """
     strict = {name: item if name == "spec" else plain(item) for name, item in tree.items()}
-    return f"{_pretty(strict)}\n".encode(errors="backslashreplace")
+    return f"{_pretty(strict)}\n".encode(errors="replace")
 
 
 def plain(value: Any) -> Any:
