@@ -9,14 +9,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pandas import DataFrame
-from scipy.special import stdtr
 
 from aebench import stats
 from aebench.comparison import rules
 from aebench.comparison.entrants import Field
 from aebench.comparison.records import LEVEL, MIN_SEEDS, Entrant
 from aebench.comparison.rules import Mask
-from aebench.stats import Floats, mean_intervals
+from aebench.stats import Floats, mean_intervals, t_test
 
 FEW = f"fewer than {MIN_SEEDS} seeds carry no mark and no claim"
 NOT_EQUAL = "not ranked: another latent size or budget"
@@ -123,10 +122,7 @@ def p_values(a: Floats, b: Floats) -> Floats:
     differences = a - b
     differences[np.abs(differences) <= 1e-12 * np.maximum(np.abs(a), np.abs(b))] = 0.0
     found = mean_intervals(differences, missing="drop")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.abs(found.mean) / (found.sd / np.sqrt(found.n))
-    p = np.where(found.mean == 0, 1.0, 2 * stdtr(np.maximum(found.n - 1, 1), -t))
-    return np.where(found.n < MIN_SEEDS, np.nan, p)
+    return np.where(found.n < MIN_SEEDS, np.nan, t_test(found.mean, found.sd, found.n))
 
 
 def seeds_in_words(counts: Sequence[int]) -> str:

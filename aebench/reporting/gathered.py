@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aebench.errors import InputError
 from aebench.store import MANIFEST, Store
+from aebench.store.documents import counted, uncollected
 from aebench.store.frame import from_documents
 
 if TYPE_CHECKING:
@@ -107,18 +108,6 @@ def settled() -> Generator[None]:
         gc.unfreeze()
 
 
-@contextmanager
-def _uncollected() -> Generator[None]:
-    """No garbage is looked for while documents by the thousand are read, of which none is garbage."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
 def gather(results: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Gathered:
     """The runs of a folder of results, or of several. Raises InputError where one of them holds none.
 
@@ -129,7 +118,7 @@ def gather(results: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -
         raise InputError("no results: name at least one folder of results")
     folders = tuple(_folder(Path(path)) for path in paths)
     places: dict[str, Folder] = {}
-    with _uncollected():
+    with uncollected():
         frame = from_documents(_read(folders, places))
     frame.attrs["values"] = SharedDict(frame.attrs["values"])
     if frame.empty and not any((folder.store.folder / MANIFEST).exists() for folder in folders):
@@ -159,7 +148,6 @@ def _read(folders: Sequence[Folder], places: dict[str, Folder]) -> Iterator[Docu
         found = [(folder, d) for folder in held if (d := folder.store.read_or_note(run)) is not None]
         for folder, document in found:
             folder.documents[run] = {name: part for name, part in document.items() if name not in IN_THE_FRAME}
-        well = [pair for pair in found if pair[1]["status"] == "ok"]
-        for folder, document in (well or found)[:1]:
+        for folder, document in counted(found):
             places[run] = folder
             yield document

@@ -2,7 +2,7 @@
 
 from aebench.stats.bootstrap import bca_intervals
 from aebench.stats.curves import area_between, at_matched, common_range, matched_difference, pareto
-from aebench.stats.intervals import Floats, Interval, Intervals, Missing, mean_interval, mean_intervals
+from aebench.stats.intervals import Floats, Interval, Intervals, Missing, mean_interval, mean_intervals, t_test
 from aebench.stats.many import expected_best, interquartile_mean, normalised, performance_profiles, rank_intervals
 from aebench.stats.paired import PAIRS, Paired, paired, paired_difference, paired_differences, share_interval
 from aebench.stats.rank_tests import Friedman, Refusal, Test, friedman, holm, ranks, wilcoxon_holm
@@ -37,5 +37,6 @@ __all__ = [
     "rank_intervals",
     "ranks",
     "share_interval",
+    "t_test",
     "wilcoxon_holm",
 ]

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri, stdtrit
+from scipy.special import ndtri, stdtr, stdtrit
 
 from aebench.errors import InputError
 
@@ -72,6 +72,18 @@ def mean_intervals(values: ArrayLike, level: float = 0.95, missing: Missing = "r
 def mean_interval(values: ArrayLike, level: float = 0.95, missing: Missing = "refuse") -> Interval:
     """Mean and t interval of one set of values `[seeds]`; see `mean_intervals`."""
     return mean_intervals(vector(values), level, missing).at()
+
+
+def t_test(mean: ArrayLike, sd: ArrayLike, n: ArrayLike) -> Floats:
+    """Two-sided p of the t test of a mean against 0, of the same shape; NaN below two values.
+
+    Where all values are the same p is 0, and 1 where they are 0.
+    """
+    mean, n = np.asarray(mean, np.float64), np.asarray(n)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.abs(mean) / (np.asarray(sd, np.float64) / np.sqrt(n))
+    p = np.where(mean == 0, 1.0, 2 * stdtr(np.maximum(n - 1, 1), -t))
+    return np.where(n > 1, p, np.nan)
 
 
 def wilson(share: ArrayLike, n: ArrayLike, level: float) -> tuple[Floats, Floats]:

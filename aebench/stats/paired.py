@@ -7,11 +7,21 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import gammaln, stdtr
+from scipy.special import gammaln
 
 from aebench.errors import InputError
 from aebench.stats.bootstrap import BCA, DRAWS, bca_intervals
-from aebench.stats.intervals import Floats, Interval, Intervals, Missing, checked, mean_intervals, vector, wilson
+from aebench.stats.intervals import (
+    Floats,
+    Interval,
+    Intervals,
+    Missing,
+    checked,
+    mean_intervals,
+    t_test,
+    vector,
+    wilson,
+)
 
 Better = Literal["lower", "higher", "neither"]
 Claim = Literal["better", "worse", "undecided", "too few"]
@@ -163,11 +173,7 @@ def _effect(difference: Interval) -> float:
 
 def _p(difference: Interval) -> float:
     n = difference.n
-    if n < PAIRS:
-        return float("nan")
-    if difference.sd == 0:
-        return 0.0 if difference.mean else 1.0
-    return 2 * float(stdtr(n - 1, -abs(difference.mean) / (difference.sd / np.sqrt(n))))
+    return float(t_test(difference.mean, difference.sd, n)) if n >= PAIRS else float("nan")
 
 
 def _claim(difference: Interval, better: Better) -> Claim:

@@ -6,14 +6,12 @@ hidden temporary files, which nobody reads and the next writer removes.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -22,7 +20,7 @@ import numpy as np
 from aebench.errors import InputError
 from aebench.store import atomic, documents
 from aebench.store.atomic import reason
-from aebench.store.documents import Document, NewerError
+from aebench.store.documents import Document, NewerError, counted, uncollected
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +89,7 @@ class Store:
 
     def documents(self) -> list[Document]:
         """Every readable document, sorted by id; each other one adds a line to `problems`."""
-        with _without_collections():
+        with uncollected():
             return [document for id in self.ids() if (document := self.read_or_note(id)) is not None]
 
     def read_or_note(self, id: str, *, newer: bool = False) -> Document | None:
@@ -169,18 +167,6 @@ class Store:
         return (folder or self.folder) / f"{id}{suffix}"
 
 
-@contextmanager
-def _without_collections() -> Generator[None]:
-    """No search for cycles while thousands of documents are read, which have none: it takes longer than the reading."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
 def load(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, all: bool = False) -> pd.DataFrame:
     """One row a run, in the order of the manifest: what it is, its metrics and costs, its error.
 
@@ -209,7 +195,8 @@ def load(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, all
     paths = [Path(p) for p in ([path] if isinstance(path, str | os.PathLike) else path)]
     stores = list({store.folder.resolve(): store for p in paths for store in _stores(p)}.values())
     holders = _holders(stores, all=all)
-    frame = from_documents(_documents(holders))
+    with uncollected():
+        frame = from_documents(_documents(holders))
     left_out = 0 if len(frame) else sum(len(store.documents()) for store in stores)
     problems = [line for store in stores for line in store.problems]
     if frame.empty:
@@ -241,14 +228,11 @@ def _holders(stores: Sequence[Store], *, all: bool) -> dict[str, list[Store]]:
 
 
 def _documents(holders: Mapping[str, Sequence[Store]]) -> Iterator[Document]:
-    """One document of each run: the first that ended well, else the first.
-
-    One at a time: a table needs a hundredth of what thousands of documents hold.
-    """
+    """One document of each run, one at a time: a table needs a hundredth of what thousands of documents hold."""
     for id, stores in holders.items():
-        found = [document for store in stores if (document := store.read_or_note(id)) is not None]
-        well = [document for document in found if document["status"] == "ok"]
-        yield from (well or found)[:1]
+        found = [(store, document) for store in stores if (document := store.read_or_note(id)) is not None]
+        for _, document in counted(found):
+            yield document
 
 
 def _ordered(store: Store, *, all: bool) -> list[str]:

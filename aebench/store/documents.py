@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
@@ -18,10 +20,31 @@ SCHEMA = 1
 STATUSES = ("ok", "diverged", "out_of_memory", "failed", "interrupted")
 
 Document = dict[str, Any]
+Place = TypeVar("Place")
 
 _FIELDS = {"suite": str, "spec": dict, "metrics": dict}
 _NUMBER_OR_NULL = (int, float, type(None))
 _SPEC = {"variant": str, "hyper": dict, "sizes": dict, "network": dict, "data": dict, "train": dict, "seed": int}
+
+
+@contextmanager
+def uncollected() -> Generator[None]:
+    """No search for cycles while thousands of documents are read, which have none: it takes longer than the reading."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def counted(found: Sequence[tuple[Place, Document]]) -> list[tuple[Place, Document]]:
+    """Of the documents of one run, by where they lie, the one that counts: the first that ended well, else the first.
+
+    Empty where there are none.
+    """
+    return [pair for pair in found if pair[1]["status"] == "ok"][:1] or [*found[:1]]
 
 
 class NewerError(InputError):
