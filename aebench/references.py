@@ -20,7 +20,7 @@ from aebench import groups
 from aebench.comparison.budgets import budget, identity, in_words, latent
 from aebench.comparison.entrants import field, values_of
 from aebench.comparison.records import MIN_SEEDS, Entrant
-from aebench.comparison.rules import COUNTED, unlike, unranked
+from aebench.comparison.rules import COUNTED, unranked
 from aebench.plots import with_documents
 from aebench.stats import Floats
 from aebench.store.documents import Document
@@ -86,7 +86,7 @@ def frozen(documents: Sequence[Document]) -> dict[str, Any]:
     """References from stored runs, as the file has them: JSON's own types, data sets by name."""
     frame = with_documents(from_documents(documents), {document["id"]: document for document in documents})
     about = frame.attrs["values"]
-    names = [name for name in about if not unranked(name, about[name], unlike(frame)) and not COUNTED.fullmatch(name)]
+    names = [name for name in about if not unranked(name, about[name]) and not COUNTED.fullmatch(name)]
     found = {
         f"{label}, latent size {one['latent']}": one
         for label, rows in sorted(groups.datasets(frame), key=lambda pair: pair[0])

@@ -47,7 +47,7 @@ def boards(frame: DataFrame) -> tuple[Board, ...]:
 
 
 def _board(data: str, rows: DataFrame, frame: DataFrame, asked: Asked) -> Board:
-    found, about, unlike = field(rows), frame.attrs["values"], rules.unlike(frame)
+    found, about = field(rows), frame.attrs["values"]
     every = values_of(rows, asked.names)
     there = np.flatnonzero(~np.isnan(every).all(axis=0))
     there = there if there.size else np.arange(len(asked.names))  # a board where all failed says so of every number
@@ -55,7 +55,7 @@ def _board(data: str, rows: DataFrame, frame: DataFrame, asked: Asked) -> Board:
     values = np.moveaxis(found.of(every[:, there], np.nan), 1, 2)  # [entrants, names, seeds]
     who, note = standing(found, rows)
     marks = [
-        mark(name, about[name]["better"], rules.unranked(name, about[name], unlike), values[:, m], who)
+        mark(name, about[name]["better"], rules.unranked(name, about[name]), values[:, m], who)
         for m, name in enumerate(names)
     ]
     measures = tuple(

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from aebench.comparison.variants import is_closed_form
 from aebench.errors import InputError
+from aebench.known import is_closed_form
 from aebench.store.documents import Document
 
 Fields = dict[str, Any]

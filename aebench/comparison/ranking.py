@@ -47,7 +47,7 @@ def ranking(frame: DataFrame, references: References, measure: str = "sse", cont
     that the others are tested against, or, where it is not there, the first setting.
     """
     about = frame.attrs["values"].get(measure)
-    if about is None or rules.unranked(measure, about, rules.unlike(frame)):
+    if about is None or rules.unranked(measure, about):
         return None
     ranked = [_ranked(data, rows, measure) for data, rows in groups.datasets(frame)]
     kept, texts, notes = _shared(ranked)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pandas import DataFrame
 
 from aebench.comparison.budgets import budget, in_words, latent
 from aebench.comparison.records import Entrant
@@ -38,8 +37,8 @@ REASONS = (TRADED, UNITS, LEVELS)
 """Why a number may rank some settings of a board and not others."""
 
 
-def unranked(name: str, value: Mapping[str, Any], unlike: set[str]) -> str:
-    """Why a number ranks nothing at all; empty where it may. `unlike`: those not measured alike in all runs."""
+def unranked(name: str, value: Mapping[str, Any]) -> str:
+    """Why a number ranks nothing at all; empty where it may."""
     if value.get("better", "neither") == "neither":
         return "neither direction is better"
     if value.get("shared"):
@@ -48,13 +47,7 @@ def unranked(name: str, value: Mapping[str, Any], unlike: set[str]) -> str:
         return f"{TRADED}; the KL alone ranks nothing"
     if value["unit"].startswith("ms ") or value["unit"].endswith("/s"):
         return "a time depends on the machine, and on what else it did"
-    return "not measured alike in all runs" if name in unlike else ""
-
-
-def unlike(frame: DataFrame) -> set[str]:
-    """The numbers that some runs measured with other options or an older version than others."""
-    ends = " was not measured alike in all runs"
-    return {line.partition(ends)[0] for line in frame.attrs.get("problems", ()) if ends in line}
+    return "" if value.get("alike", True) else "not measured alike in all runs"
 
 
 def has_latent_kl(entrants: Sequence[Entrant], kl: Floats) -> Mask:

@@ -1,34 +1,16 @@
-"""What the table of variants says of a setting; a user's own code is not run to ask it."""
+"""What a setting can be compared by."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, Literal
 
 from aebench.data import DATASETS, Source
-from aebench.errors import InputError
+from aebench.known import known
 from aebench.plugins import resolve
-from aebench.variant import Variant
-from aebench.variants import VARIANTS
 
 Likelihood = Literal["density", "probability", "none", "unknown"]
 """None: a density of values that are not continuous, or a probability of what is not binary."""
-
-
-@cache
-def known(name: str) -> Variant | None:
-    """The variant of this name; None where it is code that only `--allow-code` would run, or is not installed."""
-    try:
-        return resolve(VARIANTS, "variants", name)
-    except (InputError, ImportError):
-        return None
-
-
-def is_closed_form(name: str) -> bool:
-    """Whether no step is taken, so that there is no budget to be equal."""
-    variant = known(name)
-    return variant is not None and variant.fit is not None
 
 
 def has_posterior(name: str) -> bool | None:

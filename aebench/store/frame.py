@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from aebench.data import ASIDE
+from aebench.known import is_closed_form
 from aebench.store.documents import Document
 
 Columns = dict[str, list[Any]]
@@ -42,6 +43,8 @@ class _Measures:
                 known.append(way)
                 about = {key: metric[key] for key in ("unit", "better", "about", "part") if key in metric}
                 self.values.setdefault(name, {"unit": "", "better": "neither"} | about)
+            if len(known) > 1:
+                self.values[name]["alike"] = False
 
     @property
     def problems(self) -> list[str]:
@@ -58,9 +61,11 @@ def from_documents(documents: Iterable[Document]) -> pd.DataFrame:
     """One row a run: what it is, its metric values, its costs, its error.
 
     Columns: id, suite, status, variant, data, network, seed, hyperparameters, kl_weight and notes_beta where β is
-    one, sizes, lr, steps, batch, further settings that differ between runs, metric values, costs, error.
-    `attrs["values"]`: the unit and the better direction of each number. `attrs["problems"]`: numbers that were not
-    measured alike. Of each document only that is kept, so an iterator needs no more memory than its largest one.
+    one, sizes, lr, steps, batch (not of a closed form, which takes no step), further settings that differ between runs,
+    metric values, costs, error.
+    `attrs["values"]`: the unit and the better direction of each number, and `alike: False` of one that was not measured
+    alike in all runs, which has a line in `attrs["problems"]`. Of each document only that is kept, so an iterator needs
+    no more memory than its largest one.
     Where a suite is tuned, `validation_<value>` is a value on the validation part, and its record says so (`part`).
     """
     measures, parts = _Measures(), dict[str, Any]()
@@ -75,7 +80,8 @@ def from_documents(documents: Iterable[Document]) -> pd.DataFrame:
     columns["network"] = _labels([spec["network"] for spec in specs], _network)
     columns["seed"] = [spec["seed"] for spec in specs]
     columns |= hyper | _kl_weights(specs) | sizes
-    columns |= {name: [_cell(spec["train"].get(name)) for spec in specs] for name in _TRAIN}
+    taught = [{} if is_closed_form(spec["variant"]) else spec["train"] for spec in specs]
+    columns |= {name: [_cell(train.get(name)) for train in taught] for name in _TRAIN}
     columns |= _spread(_differing(specs), {*columns, *taken}, "train")
     typed = {name: _series(column) for name, column in columns.items()}
     typed["seed"] = typed["seed"].astype("Int64")
