@@ -205,7 +205,14 @@ def without_seed(spec: Mapping[str, Any]) -> str:
 
 def without_data(spec: Mapping[str, Any]) -> str:
     """What runs of one setting share whatever they were trained on, as one text."""
-    return _key({key: value for key, value in spec.items() if key not in ("seed", "data")})
+    return _key({key: value for key, value in without_drawn(spec).items() if key not in ("seed", "data")})
+
+
+def without_drawn(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A specification without the fields that tuning drew: what was chosen differs from data set to data set."""
+    drawn = (spec.get("tuning") or {}).get("fields", ())
+    parts = {part: {k: v for k, v in spec[part].items() if k not in drawn} for part in ("hyper", "sizes", "train")}
+    return {**spec, **parts}
 
 
 def without_sweep(spec: Mapping[str, Any], swept: Collection[str]) -> dict[str, Any]:

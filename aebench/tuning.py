@@ -181,20 +181,30 @@ def _notes(means: Sequence[float], space: Mapping[str, Any], fields: Mapping[str
             yield f"{name} {value:.3g} is at the {which} end of what was drawn from: better values may lie beyond"
 
 
-def table(choices: Sequence[Choice]) -> DataFrame:
-    """One row a choice, numbers as they are: the budget, the draw, its scores, and the spread over the draws."""
-    rows: list[dict[str, Any]] = []
-    for choice in choices:
-        spread = choice.sensitivity("test")
-        rows.append({
-            "variant": choice.variant, "data": choice.data, **choice.swept,
-            "draws": choice.draws, "chosen": _said(choice.fields),
-            f"validation_{choice.metric}": choice.validation.mean, choice.metric: choice.test.mean,
-            "low": choice.test.low, "high": choice.test.high, "quartile_low": spread.low, "median": spread.median,
-            "quartile_high": spread.high, "relative_spread": spread.relative, "best_on_test": spread.best,
-            "notes": "; ".join(choice.notes),
-        })  # fmt: skip
-    return pd.DataFrame(rows)
+def told_apart(told: DataFrame, choices: Sequence[Choice]) -> DataFrame:
+    """`told` (see `plots.with_documents`) with what comparisons must know of the choices.
+
+    `spec["tuning"]` of a chosen run: its `draws`, the `metric` that chose, the `fields` that were drawn. Draws are
+    part of the budget, and the metric that chose is the only one by which chosen draws are ranked: the records of the
+    others in `attrs["values"]` name it as `chosen_by`.
+    """
+    if not choices:
+        return told
+    known = {
+        run: {"draws": one.draws, "metric": one.metric, "fields": sorted(one.space)}
+        for one in choices
+        for run in one.ids
+    }
+    pairs = zip(told["id"], told["spec"], strict=True)
+    specs: list[Any] = [{**spec, "tuning": known[run]} if run in known else spec for run, spec in pairs]
+    marked = told.assign(spec=specs)
+    metrics = sorted({choice.metric for choice in choices})
+    values = {
+        name: about if name in metrics else {**about, "chosen_by": " or ".join(metrics)}
+        for name, about in told.attrs["values"].items()
+    }
+    marked.attrs = {**told.attrs, "values": values}
+    return marked
 
 
 def in_words(choice: Choice) -> str:

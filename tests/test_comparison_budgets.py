@@ -59,9 +59,12 @@ def test_other_data_under_one_name_are_refused(mine, line):
 
 def test_tuning_draws_are_part_of_the_budget():
     pair = folders([run()], [run("vae")])
-    refuse_mixed_budgets(pair, {HERE: 16, THERE: 16})
+    sse, mae = {"draws": 16, "metric": "sse"}, {"draws": 16, "metric": "mae"}
+    refuse_mixed_budgets(pair, {HERE: sse, THERE: sse})
     with pytest.raises(InputError, match="tuning draws is 16 in results/mine and none in"):
-        refuse_mixed_budgets(pair, {HERE: 16})
+        refuse_mixed_budgets(pair, {HERE: sse})
+    with pytest.raises(InputError, match="tuned by is sse in results/mine and mae in"):
+        refuse_mixed_budgets(pair, {HERE: sse, THERE: mae})
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import compared
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,9 +24,11 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 import aebench
-from aebench import manifest, pipeline, suite, tuning
+from aebench import comparison, manifest, pipeline, references, suite, tuning
 from aebench.errors import InputError
+from aebench.plots import with_documents
 from aebench.store import Store
+from aebench.store.frame import from_documents
 from aebench.suite.draws import points
 
 SPACE = "{lr: {loguniform: [1e-4, 1e-2]}, beta: {loguniform: [1e-3, 1]}}"
@@ -476,16 +479,66 @@ def test_a_choice_at_the_end_of_its_range_says_so():
         assert tuning.chosen(frame_of(tune, VALIDATION, VALIDATION), tune)[1][0].notes == ()
 
 
-def test_choices_as_a_table():
-    tune = tune_of(group("vae", 4, 2, LR, swept={"beta": 0.5}), group("pca", 1, 2, {}))
-    frame = frame_of(tune, [*VALIDATION.ravel(), 1, 1], [*VALIDATION.ravel(), 2, 4])
-    table = tuning.table(tuning.chosen(frame, tune)[1])
-    assert list(table["variant"]) == ["vae", "pca"]
-    assert list(table["draws"]) == [4, 1]
-    assert list(table["chosen"]) == ["lr 2", ""]
-    assert list(table["sse"]) == [3, 3]
-    assert table["beta"].iloc[0] == 0.5
-    assert table["median"].iloc[0] == np.median([6, 3, 9, 3.5])
+# --- what comparisons make of it
+
+SEEDS = np.array([10.0, 11.0, 9.5, 10.4, 10.9])
+
+
+def tuned(*settings):
+    """(variant, data, lr, draws, shift of sse and mae) of each setting: the frame that comparisons take."""
+    documents, groups = [], []
+    for variant, data, lr, draws, shift in settings:
+        values = {"sse": SEEDS + shift, "mae": SEEDS + shift}
+        own = compared.runs(variant, values, data=data, train={"lr": lr})
+        for document, value in zip(own, SEEDS, strict=True):
+            document["validation"] = {"sse": document["metrics"]["sse"] | {"value": value}}
+        ids = [document["id"] for document in own]
+        fields = {"lr": {"loguniform": [1e-4, 1e-2]}} if draws > 1 else {}
+        empty = [{"ids": [f"{variant}{n}"], "values": {"lr": lr}} for n in range(draws - 1)]
+        draws_ = [{"ids": ids, "values": {"lr": lr} if fields else {}}, *empty]
+        groups.append({"variant": variant, "fields": fields, "swept": {}, "draws": draws_})
+        documents += own
+    tune = {"draws": 16, "metric": "sse", "better": "lower", "groups": groups}
+    held = {document["id"]: document for document in documents}
+    rows, choices = tuning.chosen(from_documents(documents), tune)
+    return tuning.told_apart(with_documents(rows, held), choices)
+
+
+def test_what_had_one_draw_is_not_ranked_with_what_had_sixteen():
+    """pca, a closed form, has nothing to tune and stands beside any budget."""
+    [board] = comparison.boards(tuned(
+        ("vae", "digits", 0.002, 16, 1.0), ("sparse_l1_ae", "digits", 0.001, 16, 2.0),
+        ("ae", "digits", 0.003, 1, -5.0), ("pca", "digits", 0.001, 1, 9.0),
+    ))  # fmt: skip
+    cells = {entrant.variant: board.cells[entrant.key, "sse"] for entrant in board.entrants}
+    assert cells["vae"].mark == "best"
+    assert cells["ae"].note == "not ranked: another latent size or budget"
+    assert cells["pca"].note == ""
+    [note] = [note for note in board.notes if note.startswith("Ranked are")]
+    assert "the best of 16 draws by sse), the largest group" in note
+    assert "not ranked: ae (100 steps of 32, adam, fp32, not tuned)" in note
+
+
+def test_draws_are_ranked_by_what_chose_them_alone():
+    frame = tuned(("vae", "digits", 0.002, 16, 1.0), ("sparse_l1_ae", "digits", 0.001, 16, 2.0))
+    [board] = comparison.boards(frame)
+    notes = {measure.name: measure.note for measure in board.measures}
+    assert notes["sse"] == ""
+    assert notes["mae"] == "draws were chosen by sse, and are ranked by nothing else"
+    assert {claim.measure for claim in comparison.claims(frame, [board])} == {"sse"}
+
+
+def test_settings_whose_draws_differ_by_data_are_ranked_over_them():
+    variants = (("topk_ae", 1.0), ("sparse_l1_ae", 2.0), ("ae", 3.0))
+    frame = tuned(*(
+        (variant, data, lr * (1 + n), 16, shift)
+        for data, lr in (("digits", 0.002), ("mnist", 0.001))
+        for n, (variant, shift) in enumerate(variants)
+    ))  # fmt: skip
+    found = comparison.ranking(frame, references.load())
+    assert found is not None
+    assert found.labels == ("topk_ae", "sparse_l1_ae", "ae")
+    assert found.data == ("digits", "mnist")
 
 
 # --- from a suite to its choice

@@ -17,8 +17,9 @@ Fields = dict[str, Any]
 def budget(spec: Mapping[str, Any]) -> Fields:
     """What must be equal in training: steps, batch, optimiser, precision, and which step's weights are kept.
 
-    Empty for a closed form, which takes no step and stands beside any budget. The learning rate and the other
-    floats are hyperparameters, which a variant may have its own of.
+    And, where it was tuned, the number of draws and the metric that chose. Empty for a closed form, which takes no
+    step and stands beside any budget. The learning rate and the other floats are hyperparameters, which a variant may
+    have its own of.
     """
     train = spec["train"]
     if is_closed_form(spec["variant"]):
@@ -26,7 +27,13 @@ def budget(spec: Mapping[str, Any]) -> Fields:
     optimizer = train.get("optimizer")
     name = optimizer.get("name") if isinstance(optimizer, Mapping) else optimizer
     fields = {key: train.get(key) for key in ("steps", "batch")}
-    return {**fields, "optimizer": name, **{key: train.get(key) for key in ("precision", "keep")}}
+    rest = {key: train.get(key) for key in ("precision", "keep")}
+    return {**fields, "optimizer": name, **rest, **_tuning(spec.get("tuning") or {})}
+
+
+def _tuning(tune: Mapping[str, Any]) -> Fields:
+    """Draws, and the metric that chose, of what says how it was tuned; nothing where it was not."""
+    return {"tuning draws": tune["draws"], "tuned by": tune["metric"]} if tune else {}
 
 
 def identity(spec: Mapping[str, Any]) -> Fields:
@@ -48,21 +55,24 @@ def in_words(fields: Mapping[str, Any]) -> str:
     if not fields:
         return "no training"
     parts = [f"{fields['steps']} steps of {fields['batch']}", str(fields["optimizer"]), str(fields["precision"])]
-    return ", ".join([*parts, *(["best_validation kept"] if fields["keep"] == "best_validation" else [])])
+    parts += ["best_validation kept"] if fields["keep"] == "best_validation" else []
+    if draws := fields.get("tuning draws"):
+        parts.append("not tuned" if draws == 1 else f"the best of {draws} draws by {fields['tuned by']}")
+    return ", ".join(parts)
 
 
 def refuse_mixed_budgets(
-    folders: Mapping[str, Sequence[Document]], draws: Mapping[str, int | None] | None = None
+    folders: Mapping[str, Sequence[Document]], tunes: Mapping[str, Mapping[str, Any]] | None = None
 ) -> None:
     """Raise InputError where folders of results cannot stand on one page; it names folders, field and both values.
 
-    `folders`: the documents of each by its name. `draws`: the tuning draws each gave a variant, by the same name;
-    a folder that is not named gave none. On data that two folders share, the budgets of one must be among those of
-    the other, and so must what the data are: one folder may hold several, as its own suite asked for them, and its
-    boards say so.
+    `folders`: the documents of each by its name. `tunes`: the draws that each gave a variant and the metric that chose,
+    by the same name; a folder that is not named gave none. On data that two folders share, the budgets of one must be
+    among those of the other, and so must what the data are: one folder may hold several, as its own suite asked for
+    them, and its boards say so.
     """
-    given = draws or {}
-    used = [(name, _used(documents, given.get(name))) for name, documents in folders.items()]
+    given = tunes or {}
+    used = [(name, _used(documents, given.get(name) or {})) for name, documents in folders.items()]
     for (first, ours), (second, theirs) in combinations(used, 2):
         for data, (identities, budgets) in ours.items():
             if data not in theirs:
@@ -75,7 +85,7 @@ Used = dict[tuple[str, str], tuple[dict[str, Fields], dict[str, Fields]]]
 """(name of the data, their parameters) -> identities and budgets, each by its JSON."""
 
 
-def _used(documents: Iterable[Document], draws: int | None) -> Used:
+def _used(documents: Iterable[Document], tune: Mapping[str, Any]) -> Used:
     found: Used = {}
     for document in documents:
         spec = document["spec"]
@@ -84,7 +94,7 @@ def _used(documents: Iterable[Document], draws: int | None) -> Used:
         own = identity(spec)
         identities.setdefault(_text(own), own)
         if spent := budget(spec):
-            spent["tuning draws"] = draws
+            spent |= _tuning(tune)
             budgets.setdefault(_text(spent), spent)
     return found
 

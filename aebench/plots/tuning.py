@@ -34,10 +34,13 @@ def tuning(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
     every: Sequence[Choice] = frame.attrs.get("choices") or choices_of(frame)
     tuned = [choice for choice in every if choice.draws > 1 and choice.draw is not None]
     unit = {name: str(about.get("unit", "")) for name, about in frame.attrs.get("values", {}).items()}
-    for data in dict.fromkeys(choice.data for choice in tuned):
-        several = pages([choice for choice in tuned if choice.data == data], PER_PAGE)
+    for data, metric in dict.fromkeys((choice.data, choice.metric) for choice in tuned):
+        own = [choice for choice in tuned if (choice.data, choice.metric) == (data, metric)]
+        alone = len({choice.metric for choice in tuned if choice.data == data}) == 1
+        stem = f"tuning-{file_name(data)}{'' if alone else f'-{file_name(metric)}'}"
+        several = pages(own, PER_PAGE)
         for i, page in enumerate(several):
-            name = page_name(f"tuning-{file_name(data)}", i, len(several))
+            name = page_name(stem, i, len(several))
             yield _draws(name, data, page, unit.get(page[0].metric, ""))
 
 

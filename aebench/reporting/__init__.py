@@ -19,7 +19,7 @@ from aebench.reporting import account, figures, html
 from aebench.reporting.boards import leaderboard
 from aebench.reporting.content import Card, Content, glossary, said
 from aebench.reporting.files import Files, usual_place
-from aebench.reporting.gathered import Gathered, SharedList, gather, settled
+from aebench.reporting.gathered import Gathered, SharedDict, SharedList, gather, settled
 from aebench.reporting.sections import sections
 from aebench.reporting.summaries import write_tables
 from aebench.reporting.variants import explained, variant_page
@@ -81,11 +81,11 @@ class _Compared:
     boards: Sequence[comparison.Board]
 
 
-def _budgets(found: Gathered) -> tuple[dict[str, list[Any]], dict[str, int | None]]:
-    """The documents of each folder, and the tuning draws that it gave a variant."""
+def _budgets(found: Gathered) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+    """The documents of each folder, and how it was tuned."""
     names = {str(folder.store.folder): folder for folder in found.folders}
-    draws = {name: (folder.manifest.get("tune") or {}).get("draws") for name, folder in names.items()}
-    return {name: list(folder.documents.values()) for name, folder in names.items()}, draws
+    tunes = {name: folder.manifest.get("tune") or {} for name, folder in names.items()}
+    return {name: list(folder.documents.values()) for name, folder in names.items()}, tunes
 
 
 def _begun(found: Gathered) -> Content:
@@ -106,6 +106,11 @@ def _compared(found: Gathered) -> _Compared:
             frame, own = chosen(frame, tune)
             choices += own
     told = plots.with_documents(frame, found.documents)
+    if choices:
+        from aebench.tuning import told_apart
+
+        told = told_apart(told, choices)
+        told.attrs["values"] = SharedDict(told.attrs["values"])
     told.attrs["choices"] = SharedList(choices)
     return _Compared(frame, told, choices, comparison.boards(told))
 
