@@ -113,7 +113,7 @@ def _common(ranked: Sequence[Ranked]) -> list[str]:
 def _labels(entrants: Sequence[Sequence[Entrant]], frame: DataFrame) -> list[str]:
     """What tells the settings apart, which are the same on every data set."""
     networks = dict(zip(frame["id"], frame["network"], strict=True))
-    return groups.labels([row[0].spec for row in entrants], [networks[row[0].ids[0]] for row in entrants])
+    return groups.labels([groups.without_drawn(row[0].spec) for row in entrants], [networks[row[0].ids[0]] for row in entrants])
 
 
 def _values(kept: Sequence[Ranked], texts: Sequence[str]) -> tuple[Floats, tuple[int, ...]]:

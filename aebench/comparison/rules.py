@@ -47,6 +47,8 @@ def unranked(name: str, value: Mapping[str, Any]) -> str:
         return f"{TRADED}; the KL alone ranks nothing"
     if value["unit"].startswith("ms ") or value["unit"].endswith("/s"):
         return "a time depends on the machine, and on what else it did"
+    if metric := value.get("chosen_by"):
+        return f"draws were chosen by {metric}, and are ranked by nothing else"
     return "" if value.get("alike", True) else "not measured alike in all runs"
 
 
