@@ -154,7 +154,7 @@ def test_what_one_side_lacks_is_shown_and_passes_nothing():
 
 def report(seconds, ops=10):
     return {
-        "machine_info": {"node": "here"},
+        "machine_info": {"node": "here", "system": "Linux"},
         "benchmarks": [
             {"fullname": name, "stats": {"min": value}, "extra_info": {"counters": {"ops": ops}}}
             for name, value in seconds.items()
@@ -187,7 +187,7 @@ def test_what_fails_is_confirmed_by_a_rerun_of_it_alone():
     machine = Machine({"a": 1.0, "b": 1.3})
     found = compare(machine, ("main", "mine"), pairs=10)
     assert overall(found.findings) == "fail"
-    assert [only for _, only in machine.asked] == [()] * 20 + [("b",)] * 20
+    assert [only for _, only in machine.asked] == [()] * 2 + [("a", "b")] * 18 + [("b",)] * 20
     (line,) = [f.line for f in found.findings if f.verdict == "fail"]
     assert line.startswith("FAIL b · time: +3")
     assert "a rerun says +3" in line
@@ -214,6 +214,23 @@ def test_what_is_not_clear_gets_as_many_pairs_again():
     assert overall(found.findings) == "pass"
 
 
+def test_what_has_no_time_is_measured_once():
+    """Counters and exact numbers come out the same again."""
+    machine = Machine({"a": 1.0, "b": 1.0})
+
+    def sample(which, only):
+        found = machine(which, only)
+        for entry in found["benchmarks"]:
+            entry["extra_info"]["timed"] = entry["fullname"] == "a"
+        return found
+
+    found = compare(sample, ("main", "mine"), pairs=8)
+    assert [only for _, only in machine.asked] == [()] * 2 + [("a",)] * 14
+    assert {str(f.measure): f.n for f in found.findings if f.measure.name == "ops"} == {"a · ops": 8, "b · ops": 1}
+    machine = Machine({"b": 1.0})
+    assert compare(sample, ("main", "mine"), pairs=5).pairs == 1
+
+
 # ---- reading
 
 
@@ -223,13 +240,22 @@ def test_a_folder_of_reports_is_repeats(tmp_path):
     found = reading.read(tmp_path)
     assert found.values[Measure("a", "time", "time", "s")] == (0.5, 0.25)
     assert found.values[Measure("a", "ops", "counter")] == (10.0, 10.0)
-    assert found.machine == {"node": "here"}
+    assert found.machine == {"system": "Linux"}
+
+
+def test_repeats_of_a_seed_are_no_further_seeds():
+    entry = {"fullname": "a", "stats": {"min": 1.0}}
+    reports = [
+        {"benchmarks": [entry | {"extra_info": {"quality": {"elbo": {"better": "higher", "values": values}}}}]}
+        for values in ([1.0, 2.0], [1.0, 4.0])
+    ]
+    assert reading.benchmarks(reports, "x").values[Measure("a", "elbo", "quality", better="higher")] == (1.0, 3.0)
 
 
 def test_machines_that_do_not_match_are_named(tmp_path):
     for node in ("one", "two"):
-        (tmp_path / f"{node}.json").write_text(json.dumps(report({"a": 1.0}) | {"machine_info": {"node": node}}))
-    with pytest.raises(InputError, match="measured on different machines: node 'one' and 'two'"):
+        (tmp_path / f"{node}.json").write_text(json.dumps(report({"a": 1.0}) | {"machine_info": {"processor": node}}))
+    with pytest.raises(InputError, match="measured on different machines: processor 'one' and 'two'"):
         reading.read(tmp_path)
 
 

@@ -1,6 +1,6 @@
 """The command line. Results go to stdout, progress and errors to stderr.
 
-Exit codes: 0 done; 1 some runs failed; 2 bad usage or input; 130 interrupted.
+Exit codes: 0 done; 1 some runs failed, or a change is worse; 2 bad usage or input; 3 inconclusive; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from rich.text import Text
 
 from aebench import __version__
 from aebench.cli.bench import bench_command
+from aebench.cli.compare import compare_command, noise_command
 from aebench.cli.data import data_app
+from aebench.cli.export import export_command
+from aebench.cli.history import history_command
 from aebench.cli.printing import err, grid, out, show, show_estimate, show_places
 from aebench.errors import InputError
 
@@ -28,6 +31,10 @@ app = typer.Typer(
 )  # fmt: skip
 app.add_typer(data_app, name="data")
 app.command("bench")(bench_command)
+app.command("compare")(compare_command)
+app.command("noise")(noise_command)
+app.command("export")(export_command)
+app.command("history")(history_command)
 
 SuiteArgument = Annotated[str, typer.Argument(metavar="SUITE", help="a YAML file, or the name of a shipped suite")]
 Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="a folder of results, such as results/quickstart")]

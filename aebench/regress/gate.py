@@ -27,6 +27,11 @@ QUALITY = 0.02
 NOISE = 2.0
 """How many times what A against A showed on a machine a time may grow there."""
 
+FEWEST = 5
+"""Pairs: all of five on one side happen by chance once in 32."""
+MACHINE = ("processor", "machine", "architecture", "system", "cores", "gpu")
+"""What the machines of both sides must share, where both say it."""
+
 
 def decide(
     base: Side,
@@ -40,14 +45,61 @@ def decide(
 
     `alpha`: the chance of a false fail of one measure, and of the fails together after adjustment. `margins`: measure
     (as text, or the name alone) -> share, where it is not the default. `noise`: measure as text -> the largest share
-    that A against A gave on this machine; a time's margin is at least twice that. Raises InputError where the sides
-    have nothing in common.
+    that A against A gave on this machine; a time's margin is at least twice that. A benchmark that crashes on the new
+    side alone fails. Raises InputError where the sides have nothing in common, or are of different machines.
     """
-    if not set(base.values) & set(new.values):
+    return adjusted(look(base, new, alpha=alpha, margins=margins, noise=noise), alpha)
+
+
+def look(
+    base: Side,
+    new: Side,
+    *,
+    alpha: float = 0.05,
+    margins: Mapping[str, float] | None = None,
+    noise: Mapping[str, float] | None = None,
+    looks: int = 1,
+) -> list[Finding]:
+    """What each measure says by itself; see `decide`. A time is looked at `looks` times, which share its `alpha`."""
+    shared = [key for key in MACHINE if base.machine.get(key) and new.machine.get(key)]
+    differing = [key for key in shared if base.machine[key] != new.machine[key]]
+    if differing:
+        says = "; ".join(f"{key} {base.machine[key]!r} and {new.machine[key]!r}" for key in differing)
+        raise InputError(f"{base.name} and {new.name} were measured on different machines: {says}")
+    crashed = _crashed(base, new)
+    if not crashed and not set(base.values) & set(new.values):
         raise InputError(f"{base.name} and {new.name} have no benchmark in common: nothing can be compared")
-    found = [_finding(m, base, new, alpha, _margin(m, margins or {}, noise or {})) for m in new.values]
-    gone = [Finding(m, "gone", f"{new.name} does not have it") for m in base.values if m not in new.values]
-    return [*_adjusted(found, alpha), *gone]
+    out = {finding.measure.benchmark for finding in crashed}
+    found = [
+        _finding(m, base, new, alpha / (looks if m.kind == "time" else 1), _margin(m, margins or {}, noise or {}))
+        for m in new.values
+        if m.benchmark not in out
+    ]
+    left = [m for m in base.values if m not in new.values and m.benchmark not in out]
+    gone = [Finding(m, "gone", f"{new.name} does not have it") for m in left]
+    return [*crashed, *found, *gone]
+
+
+def _crashed(base: Side, new: Side) -> list[Finding]:
+    """One finding for each benchmark that a side could not run: a fail where the base could."""
+    measures: dict[str, Measure] = {}
+    for measure in (*base.values, *new.values):
+        measures.setdefault(measure.benchmark, measure)
+    for name in (*base.failures, *new.failures):
+        if "::" in name:
+            measures.setdefault(name, Measure(name, "time", "time", "s"))
+    known = {measure.benchmark for measure in base.values}
+    found: list[Finding] = []
+    for name, measure in measures.items():
+        before, now = base.failure(name), new.failure(name)
+        if before is not None:
+            both = f"{base.name} and {new.name} crash" if now is not None else f"{base.name} crashes"
+            found.append(Finding(measure, "no baseline", f"{both}: {before}"))
+        elif now is not None:
+            verdict: Verdict = "fail" if name in known else "no baseline"
+            also = "" if name in known else f", and {base.name} does not have it"
+            found.append(Finding(measure, verdict, f"crashed: {now}{also}"))
+    return found
 
 
 def _margin(measure: Measure, margins: Mapping[str, float], noise: Mapping[str, float]) -> float:
@@ -62,6 +114,10 @@ def _margin(measure: Measure, margins: Mapping[str, float], noise: Mapping[str, 
 def _finding(measure: Measure, base: Side, new: Side, alpha: float, margin: float) -> Finding:
     if measure not in base.values:
         return Finding(measure, "no baseline", f"{base.name} does not have it")
+    torch = [side.machine.get("torch") for side in (base, new)]
+    if measure.kind == "exact" and None not in torch and torch[0] != torch[1]:
+        said = f"torch {torch[0]} and {torch[1]} need not agree to the last bit"
+        return Finding(measure, "no baseline", said)
     old, now = (np.asarray(side.values[measure], np.float64) for side in (base, new))
     compare = {"time": _time, "quality": _quality, "counter": _counter, "exact": _exact}[measure.kind]
     return compare(measure, old, now, alpha, margin)
@@ -71,9 +127,12 @@ def _time(measure: Measure, old: np.ndarray, now: np.ndarray, alpha: float, marg
     n = min(old.size, now.size)
     pairs = np.stack([old[:n], now[:n]])
     pairs = pairs[:, np.isfinite(pairs).all(axis=0) & (pairs > 0).all(axis=0)]
-    if pairs.shape[1] == 0:
-        return Finding(measure, "inconclusive", "no valid pair of samples", margin=margin)
     ratios = np.log(pairs[1] / pairs[0]) * (1 if measure.better == "lower" else -1)
+    if ratios.size < FEWEST:
+        effect = math.expm1(float(np.median(ratios))) if ratios.size else math.nan
+        size = f"{effect:+.1%}, but " if ratios.size else ""
+        said = f"{size}{ratios.size} valid pairs of {n}, and {FEWEST} are the fewest that allow a bound"
+        return Finding(measure, "inconclusive", said, effect, -math.inf, math.inf, margin, ratios.size)
     shift, limit = hodges_lehmann(ratios, alpha), math.log1p(margin)
     verdict: Verdict = "fail" if shift.lower > limit else "pass" if shift.upper < limit else "inconclusive"
     effect, lower, upper = (math.expm1(value) for value in (shift.estimate, shift.lower, shift.upper))
@@ -118,13 +177,16 @@ def _exact(measure: Measure, old: np.ndarray, now: np.ndarray, alpha: float, mar
     return Finding(measure, "fail", f"{before!r} → {after!r}{_share(effect)}", effect, effect, effect, 0.0, now.size)
 
 
-def _adjusted(found: list[Finding], alpha: float) -> list[Finding]:
-    """A fail by its own bound alone, which many tests together make likely, is inconclusive."""
+def adjusted(findings: Iterable[Finding], alpha: float) -> list[Finding]:
+    """A fail by its own bound alone, which many tests together make likely, is inconclusive.
+
+    Benjamini and Hochberg, "Controlling the false discovery rate" (Journal of the Royal Statistical Society B 1995).
+    """
+    found = list(findings)
     tested = [i for i, finding in enumerate(found) if not math.isnan(finding.p)]
     if not tested:
         return found
-    adjusted = false_discovery_control([found[i].p for i in tested])
-    for i, p in zip(tested, adjusted, strict=True):
+    for i, p in zip(tested, false_discovery_control([found[i].p for i in tested]), strict=True):
         if found[i].verdict == "fail" and p > alpha:
             said = f"{found[i].said}; not after adjustment for {len(tested)} tests (p {p:.2g})"
             found[i] = replace(found[i], verdict="inconclusive", said=said)
@@ -132,14 +194,16 @@ def _adjusted(found: list[Finding], alpha: float) -> list[Finding]:
 
 
 def overall(found: Iterable[Finding]) -> Verdict:
-    """The worst of them; what has no baseline, or is gone, is no verdict on the change."""
+    """The worst of them; what has no baseline, or is gone, is no verdict on the change, and alone it is none."""
     verdicts = {finding.verdict for finding in found}
-    return "fail" if "fail" in verdicts else "inconclusive" if "inconclusive" in verdicts else "pass"
+    if "fail" in verdicts:
+        return "fail"
+    return "pass" if "pass" in verdicts and "inconclusive" not in verdicts else "inconclusive"
 
 
 def _in_words(effect: float, lower: float, upper: float, margin: float, n: str) -> str:
     low, high = ("none" if math.isinf(value) else f"{value:+.1%}" for value in (lower, upper))
-    return f"{effect:+.1%} [{low}, {high}] worse, margin {margin:.1%}, {n}"
+    return f"{effect:+.1%} [{low}, {high}]{' worse' if effect > 0 else ''}, margin {margin:.1%}, {n}"
 
 
 def _share(effect: float) -> str:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from aebench.errors import InputError
-from aebench.regress import environments, reading
+from aebench.errors import InputError, unknown
+from aebench.regress import commits, environments, reading
 from aebench.regress.environments import Environment
-from aebench.regress.gate import decide, overall
+from aebench.regress.gate import adjusted, look
 from aebench.regress.records import Finding, Measure, Side
 
 Report = dict[str, Any]
@@ -19,6 +18,8 @@ Sampler = Callable[[str, Collection[str]], Report]
 """`("base" or "new", names of benchmarks, all where empty)` -> one report, of a fresh process."""
 
 PAIRS = 10
+LOOKS = 2
+"""At the first pairs, and at twice as many."""
 
 
 @dataclass(frozen=True)
@@ -39,76 +40,171 @@ def compare(
     alpha: float = 0.05,
     margins: Mapping[str, float] | None = None,
     noise: Mapping[str, float] | None = None,
+    only: Collection[str] = (),
     told: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
-    """Measure `pairs` pairs; twice as many of what is inconclusive; and once more what fails, before it counts.
+    """Measure `pairs` pairs; twice as many of what is inconclusive; and all again what fails, before it counts.
 
-    Each of the two looks at the data has half of `alpha`. `told` hears one line before each round.
+    Each of the two looks at the data has half of `alpha`. Only times are looked at twice: counters, exact numbers and
+    the qualities of a seed come out the same again. The adjustment for many benchmarks comes last, when a fail has the
+    evidence of both runs. `told` hears one line before each pair.
     """
-    collected: dict[str, list[Report]] = {"base": [], "new": []}
 
-    def gather(count: int, only: Collection[str], into: dict[str, list[Report]], why: str) -> None:
-        told(f"{why}: {count} pairs of {len(only) or 'all'} benchmarks")
-        for i in range(count):
-            for side in ("base", "new") if i % 2 == 0 else ("new", "base"):
-                into[side].append(sample(side, only))
+    def run(only: Collection[str], why: tuple[str, str]) -> Outcome:
+        collected = gather(sample, pairs, only, told, why[0])
+        found = decided(collected)
+        if open_ := _timed(found.findings, "inconclusive"):
+            more = gather(sample, pairs, open_, told, why[1])
+            found = decided({key: [*collected[key], *more[key]] for key in collected})
+        return found
 
-    def decided(reports: dict[str, list[Report]]) -> tuple[list[Finding], Side, Side]:
-        base, new = (reading.benchmarks(reports[side], name) for side, name in zip(reports, names, strict=True))
-        return decide(base, new, alpha=alpha / 2, margins=margins, noise=noise), base, new
+    def decided(reports: Mapping[str, Sequence[Report]]) -> Outcome:
+        base, new = (side(reports[key], name) for key, name in zip(("base", "new"), names, strict=True))
+        found = look(base, new, alpha=alpha, margins=margins, noise=noise, looks=LOOKS)
+        return Outcome(tuple(found), base, new, len(reports["base"]))
 
-    gather(pairs, (), collected, "first look")
-    found, base, new = decided(collected)
-    if open_ := _timed(found, "inconclusive"):
-        gather(pairs, open_, collected, "not clear yet")
-        found, base, new = decided(collected)
+    first = run(only, ("first look", "not clear yet"))
+    found = first.findings
     if failed := _timed(found, "fail"):
-        again: dict[str, list[Report]] = {"base": [], "new": []}
-        gather(pairs, failed, again, "to confirm")
-        second = {finding.measure: finding for finding in decided(again)[0]}
-        found = [_confirmed(finding, second) for finding in found]
-    return Outcome(tuple(found), base, new, len(collected["base"]))
+        again = run(failed, ("to confirm", "to confirm, not clear yet"))
+        second = {finding.measure: finding for finding in again.findings}
+        found = tuple(_confirmed(finding, second) for finding in found)
+    return replace(first, findings=tuple(adjusted(found, alpha)))
+
+
+def gather(
+    sample: Sampler, count: int, only: Collection[str], told: Callable[[str], None], why: str
+) -> dict[str, list[Report]]:
+    """`count` pairs of samples, A B B A, of base and new; `told` hears a line before each.
+
+    From the second pair on only what is timed: counters, exact numbers and qualities come out the same again.
+    """
+    into: dict[str, list[Report]] = {"base": [], "new": []}
+    for i in range(count):
+        if i == 1 and not (only := _repeated(into)):
+            break
+        told(f"{why}: pair {i + 1} of {count}" + (f", {len(only)} benchmarks" if i else ""))
+        for key in ("base", "new") if i % 2 == 0 else ("new", "base"):
+            into[key].append(sample(key, only))
+    return into
+
+
+def _repeated(reports: Mapping[str, Sequence[Report]]) -> list[str]:
+    """The benchmarks that have a time on either side."""
+    entries = (entry for key in ("base", "new") for report in reports[key] for entry in report["benchmarks"])
+    timed = (entry["fullname"] for entry in entries if (entry.get("extra_info") or {}).get("timed", True))
+    return list(dict.fromkeys(timed))
+
+
+def side(reports: Sequence[Report], name: str) -> Side:
+    """The reports of one side, and what failed in any of them."""
+    found = reading.benchmarks(reports, name)
+    failures = {key: why for report in reports for key, why in report.get("failures", {}).items()}
+    torch = reports[0].get("torch")
+    return replace(found, failures=failures, machine={**found.machine, **({"torch": torch} if torch else {})})
 
 
 def _timed(found: Sequence[Finding], verdict: str) -> list[str]:
-    """The benchmarks whose time has this verdict."""
-    return list(dict.fromkeys(f.measure.benchmark for f in found if f.measure.kind == "time" and f.verdict == verdict))
+    """The benchmarks whose time has this verdict; a crash is no time, and is not measured again."""
+    return list(dict.fromkeys(f.measure.benchmark for f in found if f.verdict == verdict and _is_time(f)))
+
+
+def _is_time(finding: Finding) -> bool:
+    return finding.measure.kind == "time" and (finding.verdict != "fail" or finding.n > 0)
 
 
 def _confirmed(finding: Finding, second: Mapping[Measure, Finding]) -> Finding:
-    """A time that failed stays failed where the rerun fails too."""
-    if finding.verdict != "fail" or finding.measure.kind != "time":
+    """A time that failed stays failed where the rerun, alone, fails too.
+
+    Its p is then that of two independent runs which both are below it: the square of the larger, each of two looks.
+    """
+    if finding.verdict != "fail" or not _is_time(finding):
         return finding
     again = second.get(finding.measure)
+    if again is not None and again.verdict == "fail" and not _is_time(again):
+        return again  # it crashed
     if again is not None and again.verdict == "fail":
-        return replace(finding, said=f"{finding.said}; a rerun says {again.effect:+.1%}")
+        p = min(1.0, LOOKS * max(finding.p, again.p)) ** 2
+        return replace(finding, said=f"{finding.said}; a rerun says {again.effect:+.1%}", p=p)
     said = again.said if again is not None else "it gave no sample"
     return replace(finding, verdict="inconclusive", said=f"{finding.said}; not confirmed by a rerun: {said}")
 
 
-def of_revisions(base: str, new: str, folder: Path, benchmarks: str = environments.BENCHMARKS) -> Sampler:
-    """What measures two revisions or environments, installed side by side below `folder`.
+@dataclass(frozen=True)
+class Sides:
+    """Two environments, the benchmarks that both are measured with, and a folder for what comes and goes."""
 
-    The benchmarks are those of `new`, where it is a revision, so that both sides are measured by the same code.
+    base: Environment
+    new: Environment
+    benchmarks: Path
+    folder: Path
+    commits: Mapping[str, str | None]
+    """Of "base" and "new"; None of an environment."""
+
+    def sample(self, side: str, only: Collection[str]) -> Report:
+        """A `Sampler`."""
+        environment = self.base if side == "base" else self.new
+        report = environments.measure(environment, self.benchmarks, self.folder, list(only))
+        if side == "base" and not report["benchmarks"] and not only:
+            why = next(iter(report["failures"].values()), "there is none")
+            raise InputError(f"{self.base.name}: no benchmark could be run: {why}")
+        return report
+
+    def chosen(self, names: Collection[str]) -> list[str]:
+        """The benchmarks whose names contain one of these; InputError for one that is in none.
+
+        Where none is named those of the file `GATE`, if there is one, else all.
+        """
+        if not names:
+            return [environments.GATE] if (self.benchmarks / environments.GATE).is_file() else []
+        found = environments.collect(self.new, self.benchmarks, self.folder)
+        for name in names:
+            if not any(name in benchmark for benchmark in found):
+                raise unknown("benchmark", name, found)
+        return [benchmark for benchmark in found if any(name in benchmark for name in names)]
+
+
+def of_revisions(
+    base: str,
+    new: str,
+    folder: Path,
+    benchmarks: str | None = None,
+    repository: str | Path = ".",
+    told: Callable[[str], None] = lambda line: None,
+) -> Sides:
+    """Two revisions or environments, installed side by side below `folder`.
+
+    The benchmarks are those of `new`, where it is a revision, so that both sides are measured by the same code;
+    `benchmarks` names their folder within it, or one that is there already. Raises InputError where a side is neither,
+    does not install, or there are no benchmarks.
     """
-    commits = {name: environments.revision(name) for name in (base, new)}
-    trees = {name: environments.extract(name, c, folder) for name, c in commits.items() if c is not None}
-    alone = len({str(environments.dependencies(tree)) for tree in trees.values()}) > 1
+    known = {name: commits.commit(name, repository) for name in (base, new)}
+    trees: dict[str, Path] = {}
+    for name, commit in known.items():
+        if commit is not None:
+            told(f"reading the files of {name}")
+            trees[name] = environments.extract(name, commit.hash, folder, repository)
+    alone = not environments.served(list(trees.values())) if trees else False
+    place = _benchmarks(trees.get(new), benchmarks, repository)
     sides: dict[str, Environment] = {}
-    for side, name in (("base", base), ("new", new)):
-        known = environments.existing(name) if name not in trees else None
-        if known is None and name not in trees:
+    for name, commit in known.items():
+        if commit is not None:
+            told(f"installing {name}")
+            at = folder / f"environment-{commit.hash[:12]}"
+            sides[name] = environments.install(name, trees[name], at, alone=alone)
+        elif (found := environments.existing(name)) is not None:
+            sides[name] = found
+        else:
             raise InputError(f"{name!r} is no git revision here, no environment (bin/python) and no results")
-        sides[side] = known or environments.install(name, trees[name], folder, alone=alone)
-    place = trees[new] / benchmarks if new in trees else Path(benchmarks).absolute()
-    if not place.exists():
-        raise InputError(f"{place}: no benchmarks there; --benchmarks names their folder")
-
-    def sample(side: str, only: Collection[str]) -> Report:
-        with tempfile.TemporaryDirectory(dir=folder) as out:
-            return environments.measure(sides[side], place, Path(out) / "report.json", list(only))
-
-    return sample
+    hashes = {side: commit and commit.hash for side, commit in (("base", known[base]), ("new", known[new]))}
+    return Sides(sides[base], sides[new], place, folder, hashes)
 
 
-__all__ = ["Outcome", "Sampler", "compare", "of_revisions", "overall"]
+def _benchmarks(tree: Path | None, named: str | None, repository: str | Path) -> Path:
+    """The folder of benchmarks: in the tree of the new revision, or where it is named, or of the repository."""
+    inside = None if tree is None else tree / (named or environments.BENCHMARKS)
+    outside = Path(named) if named else Path(repository) / environments.BENCHMARKS
+    place = inside if inside is not None and (inside.exists() or not named) else outside
+    if not place.is_dir():
+        raise InputError(f"{named or environments.BENCHMARKS}: no benchmarks there; --benchmarks names their folder")
+    return place.absolute()

@@ -1,7 +1,8 @@
 """Measurements from files: pytest-benchmark's JSON, and folders of results.
 
 What a benchmark puts into pytest-benchmark's `extra_info` beside its times is read as well: `counters: {name: number}`,
-`exact: {name: number}` and `quality: {name: {better, values: [by seed]}}`.
+`exact: {name: number}`, `quality: {name: {better: "lower" or "higher", values: [by seed]}}`, `timed: false`,
+`invalid: why its time is of no worth` and `notes: [lines]`. The fixture `gate` (see `plugin`) writes them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 TIME = "min"
 """Which of pytest-benchmark's statistics stands for a process: other work only ever adds to a time."""
-MACHINE = ("node", "machine", "processor", "system", "python_version")
 
 
 def read(path: str | Path) -> Side:
@@ -44,21 +44,47 @@ def read(path: str | Path) -> Side:
 def benchmarks(reports: Iterable[Mapping[str, Any]], name: str) -> Side:
     """Reports of pytest-benchmark, each of one process, as repeats of one side."""
     values: dict[Measure, list[float]] = {}
+    seeds: dict[Measure, list[list[float]]] = {}
     machines: list[dict[str, str]] = []
     notes: dict[str, None] = {}
     for report in reports:
-        about = report.get("machine_info") or {}
-        machines.append({key: str(about[key]) for key in MACHINE if about.get(key)})
+        machines += filter(None, [_machine(report.get("machine_info"))])
         for entry in report["benchmarks"]:
             for measure, found in _measures(entry, name):
-                values.setdefault(measure, []).extend(found)
-            notes |= dict.fromkeys((entry.get("extra_info") or {}).get("notes", ()))
+                if measure.kind == "quality":
+                    seeds.setdefault(measure, []).append(found)
+                else:
+                    values.setdefault(measure, []).extend(found)
+            notes |= dict.fromkeys(_notes(entry.get("extra_info") or {}))
     differing = [m for m in machines if m != machines[0]]
     if differing:
-        keys = [key for key in MACHINE if differing[0].get(key) != machines[0].get(key)]
+        keys = [key for key in machines[0] | differing[0] if differing[0].get(key) != machines[0].get(key)]
         says = "; ".join(f"{key} {machines[0].get(key)!r} and {differing[0].get(key)!r}" for key in keys)
         raise InputError(f"{name}: measured on different machines: {says}")
-    return Side(name, {m: tuple(v) for m, v in values.items()}, machines[0] if machines else {}, tuple(notes))
+    # a repeat of a seed is no further seed: the values of each are averaged
+    by_seed = {m: [sum(v) / len(v) for v in zip(*repeats, strict=False)] for m, repeats in seeds.items()}
+    found = {m: tuple(v) for m, v in (values | by_seed).items()}
+    return Side(name, found, machines[0] if machines else {}, tuple(notes))
+
+
+def _machine(about: Any) -> dict[str, str]:
+    """What pytest-benchmark says of a machine under the names of `machine.identity`, its name in a network left out."""
+    about = about if isinstance(about, Mapping) else {}
+    cpu = found if isinstance(found := about.get("cpu"), Mapping) else {}
+    known = {
+        "processor": cpu.get("brand_raw") or about.get("processor"),
+        "cores": cpu.get("count"),
+        "architecture": about.get("machine"),
+        "system": about.get("system"),
+        "python": ".".join(str(about.get("python_version") or "").split(".")[:2]),
+    }
+    return {key: str(value) for key, value in known.items() if value}
+
+
+def _notes(extra: Mapping[str, Any]) -> list[str]:
+    invalid = [f"some times do not count: {extra['invalid']}"] if extra.get("invalid") else []
+    lines = extra.get("notes") or ()
+    return [*invalid, *map(str, [lines] if isinstance(lines, str) else lines)]
 
 
 def _measures(entry: Mapping[str, Any], side: str) -> Iterable[tuple[Measure, list[float]]]:
@@ -66,15 +92,19 @@ def _measures(entry: Mapping[str, Any], side: str) -> Iterable[tuple[Measure, li
         benchmark, stats = str(entry["fullname"]), entry["stats"]
         extra = entry.get("extra_info") or {}
         if extra.get("timed", True):
-            yield Measure(benchmark, "time", "time", "s"), [float(stats[TIME])]
+            # what was throttled keeps its place, as the i-th samples of both sides are a pair
+            yield Measure(benchmark, "time", "time", "s"), [math.nan if extra.get("invalid") else float(stats[TIME])]
         for kind, name in (("counter", "counters"), ("exact", "exact")):
             for what, value in (extra.get(name) or {}).items():
                 yield Measure(benchmark, what, "counter" if kind == "counter" else "exact"), [float(value)]
         for what, quality in (extra.get("quality") or {}).items():
-            better: Better = "higher" if quality["better"] == "higher" else "lower"
+            better: Better = quality["better"]
+            if better not in ("lower", "higher"):
+                raise ValueError(f"{what}: better is {better!r}; choose lower or higher")
             yield Measure(benchmark, what, "quality", better=better), [_float(v) for v in quality["values"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{side}: not a report of pytest-benchmark: {type(error).__name__}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise InputError(f"{side}: not a report of pytest-benchmark: {said}") from error
 
 
 def results(folder: str | Path) -> Side:
@@ -85,7 +115,8 @@ def results(folder: str | Path) -> Side:
     from aebench.store.frame import from_documents
 
     store = Store(folder)
-    held = {document["id"]: document for document in store.documents()}
+    documents = [store.read_or_note(id, newer=True) for id in store.ids()]
+    held = {document["id"]: document for document in documents if document is not None}
     if not held:
         raise InputError(f"{folder}: no results of a suite")
     frame = with_documents(from_documents(list(held.values())), held)
@@ -100,7 +131,7 @@ def results(folder: str | Path) -> Side:
                 if cell is not None and not all(map(math.isnan, cell.values)):
                     key = Measure(_name(entrant), measure.name, "quality", measure.unit, better)
                     values[key] = tuple(cell.values)
-    return Side(str(folder), values)
+    return Side(str(folder), values, notes=tuple(store.problems))
 
 
 def _name(entrant: Entrant) -> str:

@@ -38,6 +38,13 @@ class Side:
     values: Mapping[Measure, tuple[float, ...]]
     machine: Mapping[str, str] = field(default_factory=dict[str, str])
     notes: tuple[str, ...] = ()
+    failures: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Benchmark, or file of benchmarks, or "" for all -> why it could not be measured."""
+
+    def failure(self, benchmark: str) -> str | None:
+        """Why a benchmark could not be measured; None where it could, or is not known to have been tried."""
+        file = benchmark.partition("::")[0]
+        return next((self.failures[name] for name in (benchmark, file, "") if name in self.failures), None)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,71 @@
+"""A plugin of pytest that notes what happens: which benchmarks begin, end and fail, and with which torch.
+
+So a crash is told from an absence, and exact numbers of two versions of torch are not compared.
+
+It is copied beside the measurements and runs in environments that may have no aebench: nothing but the standard
+library here. Without the variable `FILE` it does nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from importlib import metadata
+from typing import Any
+
+FILE = "AEBENCH_GATE_EVENTS"
+"""Names the file that gets a line of JSON, `[event, benchmark, why]`, as soon as something happens."""
+
+
+def pytest_configure() -> None:
+    """Which torch there is, without importing it."""
+    with suppress(metadata.PackageNotFoundError):
+        note("torch", "", metadata.version("torch"))
+
+
+def pytest_collection_finish(session: Any) -> None:
+    """The benchmarks that there are, where they are only listed."""
+    if session.config.getoption("collectonly"):
+        for item in session.items:
+            if "benchmark" in getattr(item, "fixturenames", ()):
+                note("found", item.nodeid)
+
+
+def pytest_runtest_logstart(nodeid: str) -> None:
+    """A test begins: where its process dies, this line is the last."""
+    note("began", nodeid)
+
+
+def pytest_runtest_logreport(report: Any) -> None:
+    """A test, its set-up or its tear-down has failed."""
+    if report.failed:
+        note("failed", report.nodeid, reason(report.longrepr))
+
+
+def pytest_collectreport(report: Any) -> None:
+    """A file that cannot be imported: all its benchmarks fail."""
+    if report.failed:
+        note("failed", report.nodeid, reason(report.longrepr))
+
+
+def pytest_runtest_logfinish(nodeid: str) -> None:
+    """A test is over, whatever came of it."""
+    note("ended", nodeid)
+
+
+def note(event: str, benchmark: str, why: str = "") -> None:
+    """Append a line, at once."""
+    if FILE in os.environ:
+        with open(os.environ[FILE], "a", encoding="utf-8") as file:
+            file.write(json.dumps([event, benchmark, why]) + "\n")
+
+
+def reason(representation: Any) -> str:
+    """The line of a failure that names the error."""
+    crash = getattr(representation, "reprcrash", None)
+    if crash is not None:
+        return str(crash.message).strip().split("\n")[0][:300]
+    lines = [line.strip() for line in str(representation).splitlines() if line.strip()]
+    errors = [line.removeprefix("E").strip() for line in lines if line.startswith("E ")]
+    return (errors or lines or ["it said nothing"])[-1][:300]

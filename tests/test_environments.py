@@ -1,0 +1,286 @@
+"""Revisions installed side by side and measured: a tiny repository, its own build backend, no network."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import aebench
+from aebench.errors import InputError
+from aebench.regress import environments, pairs
+from aebench.regress.gate import overall
+
+PROJECT = """
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+
+[project]
+name = "{name}"
+version = "1"
+dependencies = []
+
+[tool.pytest.ini_options]
+pythonpath = ["."]
+addopts = "--this-option-is-no-option"
+"""
+BACKEND = """
+import zipfile
+
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    {fault}
+    stem = "{name}-1"
+    with zipfile.ZipFile(f"{{folder}}/{{stem}}-py3-none-any.whl", "w") as wheel:
+        wheel.write("{name}.py")
+        wheel.writestr(f"{{stem}}.dist-info/METADATA", "Metadata-Version: 2.1\\nName: {name}\\nVersion: 1\\n")
+        wheel.writestr(f"{{stem}}.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(f"{{stem}}.dist-info/RECORD", "")
+    return f"{{stem}}-py3-none-any.whl"
+"""
+TESTS = """
+import helper
+import {name}
+
+
+def test_work(benchmark):
+    benchmark.extra_info["exact"] = {{"answer": {name}.answer()}}
+    benchmark.pedantic({name}.work, rounds=3)
+    assert {name}.__file__ not in helper.SEEN
+
+
+def test_other(benchmark):
+    benchmark.pedantic({name}.other, rounds=3)
+
+
+def test_where(benchmark, tmp_path):
+    benchmark.extra_info["notes"] = [{name}.__file__, str(tmp_path)]
+    benchmark.pedantic(len, args=("",), rounds=1)
+"""
+CODE = """
+import os
+import time
+
+
+def answer():
+    return 42
+
+
+def work():
+    time.sleep({seconds})
+
+
+def other():
+    {other}
+"""
+
+
+class Repository:
+    """A git repository with a package of one module; each commit has a tag."""
+
+    def __init__(self, folder: Path, name: str = "tiny") -> None:
+        self.folder, self.name = folder, name
+        folder.mkdir()
+        self.git("init", "-q")
+
+    def git(self, *words: str) -> str:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
+        done = subprocess.run(["git", "-C", self.folder, *who, *words], capture_output=True, text=True, check=True)
+        return done.stdout
+
+    def commit(self, tag: str, seconds: float = 0.002, other: str = "return 1", fault: str = "pass", benchmarks=TESTS):
+        files = {
+            "pyproject.toml": PROJECT.format(name=self.name),
+            "backend.py": BACKEND.format(name=self.name, fault=fault),
+            f"{self.name}.py": CODE.format(seconds=seconds, other=other),
+            "tests/conftest.py": "raise RuntimeError('not theirs')",
+            ".gitattributes": "tests export-ignore\n",
+        }
+        if benchmarks:
+            files["tests/benchmarks/test_tiny.py"] = benchmarks.format(name=self.name)
+            files["tests/benchmarks/helper.py"] = "SEEN = ()\n"
+        self.git("rm", "-rfq", "--ignore-unmatch", ".")
+        for place, text in files.items():
+            (self.folder / place).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / place).write_text(text)
+        self.git("add", "-A", "-f")
+        self.git("commit", "-qm", tag)
+        self.git("tag", tag)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    found = Repository(tmp_path_factory.mktemp("repository") / "tiny")
+    found.commit("main")
+    found.commit("slow", seconds=0.006)
+    found.commit("crash", other="raise ValueError('it broke\\nhere')")
+    found.commit("abort", other="os.abort()")
+    found.commit("syntax", other="return (")
+    found.commit("broken", fault="raise SystemExit('error: no wheel today')")
+    found.commit("bare", benchmarks=None)
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where all tests install: each revision once."""
+    return tmp_path_factory.mktemp("installed")
+
+
+@pytest.fixture
+def sides(repository, folder):
+    return lambda base, new: pairs.of_revisions(base, new, folder, repository=repository.folder)
+
+
+def test_a_slower_revision_is_red_and_the_working_tree_is_left_alone(repository, sides):
+    (repository.folder / "tiny.py").write_text("broken(")
+    before = repository.git("status", "--porcelain=v1", "--ignored"), repository.git("write-tree")
+    files = sorted(repository.folder.rglob("*"))
+    try:
+        both = sides("main", "slow")
+        found = pairs.compare(both.sample, ("main", "slow"), pairs=6, only=both.chosen(["test_work"]))
+        assert before == (repository.git("status", "--porcelain=v1", "--ignored"), repository.git("write-tree"))
+        assert files == sorted(repository.folder.rglob("*"))
+    finally:
+        repository.git("checkout", "-q", "--", ".")
+    assert overall(found.findings) == "fail"
+    time, answer = found.findings
+    assert time.line.startswith("FAIL test_tiny.py::test_work · time: +")
+    assert 1 < time.effect < 2.5  # 6 ms for 2 ms, and what waking up takes
+    assert "a rerun says +" in time.said
+    assert (answer.verdict, answer.said) == ("pass", "the same to the last bit")
+    assert both.commits == {
+        "base": repository.git("rev-parse", "main").strip(),
+        "new": repository.git("rev-parse", "slow").strip(),
+    }
+
+
+def test_each_side_runs_its_own_package_and_its_files_go_away(repository, sides, folder, monkeypatch):
+    """Not what lies in the working folder, on PYTHONPATH, in the tree of the benchmarks, or in pytest's settings."""
+    monkeypatch.chdir(repository.folder)
+    monkeypatch.setenv("PYTHONPATH", str(repository.folder))
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--no-such-option")
+    before = set(folder.iterdir())
+    both = sides("main", "slow")
+    for side, environment in (("base", both.base), ("new", both.new)):
+        report = both.sample(side, ["test_tiny.py::test_where"])
+        (entry,) = report["benchmarks"]
+        where, scratch = map(Path, entry["extra_info"]["notes"])
+        assert where.is_relative_to(environment.python.parents[1])
+        assert scratch.is_relative_to(folder)
+        assert not scratch.exists()
+        assert report["failures"] == {}
+    assert set(folder.iterdir()) == before
+
+
+def test_a_revision_of_aebench_is_not_shadowed_by_the_one_that_measures(tmp_path):
+    """Which may be installed in editable mode, with an entry point that pytest would load."""
+    repository = Repository(tmp_path / "repository", "aebench")
+    repository.commit("old")
+    both = pairs.of_revisions("old", "old", tmp_path, repository=repository.folder)
+    report = both.sample("base", ["test_tiny.py::test_where"])
+    (entry,) = report["benchmarks"]
+    assert Path(entry["extra_info"]["notes"][0]).name == "aebench.py"
+    assert not Path(entry["extra_info"]["notes"][0]).is_relative_to(Path(aebench.__file__).parents[1])
+
+
+def test_environments_stay_as_they_are_until_python_changes(repository, folder, sides):
+    tree = sides("main", "main").base.tree
+    place = folder / "again"
+    first = environments.install("main", tree, place, alone=False)
+    made = (place / environments.INSTALLED).stat().st_mtime_ns
+    assert environments.install("main", tree, place, alone=False) == first
+    assert (place / environments.INSTALLED).stat().st_mtime_ns == made
+    (place / environments.INSTALLED).write_text("another Python")
+    environments.install("main", tree, place, alone=False)
+    assert (place / environments.INSTALLED).stat().st_mtime_ns != made
+    assert environments.existing(place).python == first.python
+
+
+@pytest.mark.parametrize(
+    ("new", "said"),
+    [
+        ("crash", "crashed: ValueError: it broke"),
+        ("abort", "crashed: its process ended with signal SIGABRT"),
+    ],
+)
+def test_a_benchmark_that_crashes_on_the_new_side_alone_fails(sides, new, said):
+    both = sides("main", new)
+    found = pairs.compare(both.sample, ("main", new), pairs=1).findings
+    verdicts = {f.measure.benchmark: f for f in found if f.verdict == "fail"}
+    assert list(verdicts) == ["test_tiny.py::test_other"]
+    assert verdicts["test_tiny.py::test_other"].said == said
+    assert any(f.measure.benchmark == "test_tiny.py::test_work" and f.verdict == "pass" for f in found)
+
+
+def test_a_module_that_cannot_be_imported_fails_all_its_benchmarks(sides):
+    found = pairs.compare(sides("main", "syntax").sample, ("main", "syntax"), pairs=1).findings
+    assert {f.verdict for f in found} == {"fail"}
+    assert {f.measure.benchmark for f in found} == {f"test_tiny.py::test_{name}" for name in ("work", "other", "where")}
+    assert all(f.said.startswith("crashed: SyntaxError") for f in found)
+
+
+def test_what_crashes_on_the_base_is_no_baseline(sides):
+    found = {f.measure.benchmark: f for f in pairs.compare(sides("crash", "main").sample, ("a", "b"), pairs=1).findings}
+    finding = found["test_tiny.py::test_other"]
+    assert (finding.verdict, finding.said) == ("no baseline", "a crashes: ValueError: it broke")
+    with pytest.raises(InputError, match="syntax: no benchmark could be run: SyntaxError"):
+        pairs.compare(sides("syntax", "main").sample, ("a", "b"), pairs=1)
+
+
+def test_what_cannot_be_measured_gets_one_line(repository, sides, tmp_path):
+    with pytest.raises(InputError, match=r"^broken does not install: .*no wheel today"):
+        sides("main", "broken")
+    with pytest.raises(InputError, match=r"^tests/benchmarks: no benchmarks there; --benchmarks names their folder"):
+        sides("main", "bare")
+    with pytest.raises(InputError, match="'nowhere' is no git revision here, no environment"):
+        sides("nowhere", "main")
+    with pytest.raises(InputError, match="unknown benchmark 'test_wrk': "):
+        sides("main", "slow").chosen(["test_wrk"])
+
+
+def test_what_this_python_serves(tmp_path):
+    def tree(name, dependencies):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "pyproject.toml").write_text(f"[project]\ndependencies = {json.dumps(dependencies)}\n")
+        return tmp_path / name
+
+    one, same, older = tree("a", ["numpy>=1"]), tree("b", ["numpy>=1"]), tree("c", ["numpy>=1.5"])
+    assert environments.served([one, same])
+    assert not environments.served([one, older])
+    assert not environments.served([tree("d", ["numpy>=1000"])])
+    assert not environments.served([tree("e", ["a-package-that-nobody-has"])])
+    assert environments.served([tree("f", ["a-package-that-nobody-has; python_version < '3'"])])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no process groups")
+def test_an_interrupt_ends_all_that_was_started(tmp_path):
+    """The child of the child as well, though only the parent hears the interrupt."""
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)", "grandchild"]
+    child = f"import subprocess; subprocess.run({sleep!r})"
+    code = f"from aebench.regress import environments; environments._child([{sys.executable!r}, '-c', {child!r}])"
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL, start_new_session=True)
+
+    def family():
+        listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+        return [line for line in listed.splitlines() if line.endswith("grandchild")]
+
+    def until(wanted):
+        for _ in range(200):
+            if bool(family()) == wanted:
+                return True
+            time.sleep(0.05)
+        return False
+
+    assert until(True)
+    process.send_signal(signal.SIGINT)
+    process.wait()
+    assert until(False)
