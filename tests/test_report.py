@@ -308,6 +308,7 @@ def test_the_usual_place_of_a_report(tmp_path):
     mine, other = tmp_path / "results/mine", tmp_path / "elsewhere/standard"
     assert usual_place([mine]) == tmp_path / "reports/mine"
     assert usual_place([mine, other]) == tmp_path / "reports/mine+standard"
+    assert usual_place([tmp_path / "results/reference/cpu/mine"]) == tmp_path / "reports/reference/cpu/mine"
     assert usual_place([other]) == other / "report"
     assert usual_place([other, mine]) == other / "report-standard+mine"
 

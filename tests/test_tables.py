@@ -189,7 +189,7 @@ def test_pivot(frame):
         "| vae       | 0.3162 |  95.9 ± 2.5 | 95.9 ± 2.5 |\n"
         "| vae       |    0.1 | 301.0 ± 2.5 |  300 (1/3) |\n"
         "\n"
-        "kl [nats per example]: mean ± half-width of the 95 % t interval over 3 seeds\n"
+        "kl \\[nats per example\\]: mean ± half-width of the 95 % t interval over 3 seeds\n"
         "\n"
         "all runs: suite beta_sweep, network mlp 64-64, latent 8, reconstruction mse, lr 0.001, steps 3000, batch 128\n"
     )
@@ -254,13 +254,27 @@ def test_markdown_of_a_summary(frame):
 def test_names_do_not_break_a_markdown_table(frame):
     frame["variant"] = frame["variant"].replace("ae", "a|b\n<i>")
     lines = render(summary(frame), "md").splitlines()
-    assert "a\\|b &lt;i>" in lines[2]
+    assert "a\\|b &lt;i&gt;" in lines[2]
     assert len({line.replace("\\|", "").count("|") for line in lines[:10]}) == 1
+
+
+def test_names_are_no_markup_in_markdown_and_no_lines_in_heads(frame):
+    frame["variant"] = frame["variant"].replace("ae", "*a*[x](b)")
+    assert "\\*a\\*\\[x\\](b)" in render(summary(frame), "md")
+    frame["data"] = frame["data"].replace("pinwheel", "pin\nwheel")
+    assert "pin wheel" in render(pivot(frame, ["variant", "beta"], ["data"], "sse"), "md").splitlines()[0]
 
 
 def test_ids_stay_text(frame):
     frame["id"] = "12e4567890123456"
     assert render(frame, "md").count("12e4567890123456") == len(frame)
+
+
+def test_a_minus_is_no_hyphen_in_latex(frame):
+    frame["sse"] = -frame["sse"]
+    text = render(summary(frame, metrics=["sse"]), "latex")
+    assert "$-$2.10 $\\pm$ 0.25" in text
+    assert " -2" not in text
 
 
 def test_latex(frame):

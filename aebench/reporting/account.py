@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from aebench.clock import STAGES
@@ -114,11 +115,15 @@ def went(commands: Sequence[Mapping[str, Any]], name: str = "") -> Table | None:
     return Table(said, ("", *seconds, "all"), rows, numbers=len(seconds) + 1)
 
 
-def again(folder: Folder) -> Again:
-    """The commands that make the results of a folder again, and the suite.
+def again(folders: Sequence[Folder]) -> tuple[Again, ...]:
+    """The commands that make the results of each folder again, and then the page, and the suites."""
+    page = shlex.join(["aebench", "report", *(f"results/{folder.name}" for folder in folders)])
+    runs = [_run_again(folder) for folder in folders]
+    return (*runs[:-1], replace(runs[-1], commands=(*runs[-1].commands, page)))
 
-    `manifest["arguments"]`, where it is there, are the words that followed the suite's name on the command line.
-    """
+
+def _run_again(folder: Folder) -> Again:
+    """`manifest["arguments"]`, where it is there, are the words that followed the suite's name on the command line."""
     manifest, name = folder.manifest, folder.name
     text = str(manifest.get("text") or "")
     made = (document.get("made") for document in folder.documents.values())
@@ -127,7 +132,7 @@ def again(folder: Folder) -> Again:
     said = f"With the suite below saved as {name}.yaml" + (f" and {using}" if using else "")
     if text and "arguments" not in manifest:
         said += " (what else stood on the command line is not recorded)"
-    return Again(f"{said}:", (run, shlex.join(["aebench", "report", f"results/{name}"])), text)
+    return Again(f"{said}:", (run,), text)
 
 
 def reason(document: Document) -> str:

@@ -67,8 +67,9 @@ def links(markdown: str) -> Sequence[str]:
 
 
 def usual_place(results: Sequence[Path]) -> Path:
-    """Where the report about these folders goes: `reports/<suite>` beside `results/<suite>`, else into the first."""
+    """Where the report about these folders goes: `reports/a/b` beside `results/a/b`, else into the first."""
     first, name = results[0].resolve(), "+".join(dict.fromkeys(path.resolve().name for path in results))[:LONGEST]
-    if first.parent.name == "results":
-        return first.parent.parent / "reports" / name
+    above = next((parent for parent in first.parents if parent.name == "results"), None)
+    if above is not None:
+        return above.parent / "reports" / first.parent.relative_to(above) / name
     return first / ("report" if len(results) == 1 else f"report-{name}")

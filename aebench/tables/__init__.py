@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ import pandas as pd
 from aebench import stats
 from aebench.errors import InputError, unknown
 from aebench.tables.columns import STATISTICS, cells
-from aebench.tables.numbers import MISSING, format_interval, format_number, format_settings
+from aebench.tables.numbers import COUNTED, MISSING, format_interval, format_number, format_settings
 from aebench.tables.render import render
 from aebench.tables.terminal import to_terminal
 
@@ -30,8 +29,6 @@ __all__ = [
 
 _RUN = ("id", "seed", "status", "error")
 _DERIVED = ("kl_weight", "notes_beta")
-_COUNTED = re.compile(r"parameters|flops_\w+")
-"""Values that are counted, not measured: where all seeds have the same, an interval would say nothing."""
 
 
 def settings(frame: pd.DataFrame) -> list[str]:
@@ -72,7 +69,7 @@ def summary(
         low, high = found.low[:, m], found.high[:, m]
         if _values(frame)[name].get("shared"):  # one number of a pack, not a sample: no interval
             low, high = np.full_like(low, np.nan), np.full_like(high, np.nan)
-        elif _COUNTED.fullmatch(name):
+        elif COUNTED.fullmatch(name):
             low, high = np.where(low == high, np.nan, [low, high])
         arrays = (found.mean[:, m], low, high, found.n[:, m])
         columns |= dict(zip((f"{name}_{statistic}" for statistic in STATISTICS), arrays, strict=True))
@@ -158,7 +155,8 @@ def _heads(table: pd.DataFrame, across: list[str]) -> list[str]:
         ]
         for name, texts in zip(across, parts, strict=True)
     ]
-    return [", ".join(t for t in row if t != MISSING) or MISSING for row in zip(*named, strict=True)]
+    heads = [", ".join(t for t in row if t != MISSING) or MISSING for row in zip(*named, strict=True)]
+    return [" ".join(head.split()) for head in heads]  # a name may have line breaks
 
 
 def _values(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from typing import Any
 
 MISSING = "–"
+COUNTED = re.compile(r"parameters|flops_\w+")
+"""Values that are counted, not measured: where all seeds have the same, an interval would say nothing."""
 _FIXED = range(-4, 8)
 """Powers of ten that are written without an exponent."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from io import BytesIO
 from typing import Any, Literal, overload
 
@@ -12,10 +13,12 @@ import pandas as pd
 from aebench.errors import InputError, unknown
 from aebench.store.documents import plain
 from aebench.tables.columns import STATISTICS, columns_of, notes, objects, summed
+from aebench.tables.escaping import escape
 from aebench.tables.numbers import MISSING
 
 Text = Literal["md", "csv", "latex", "json", "text"]
 FORMATS = ("md", "csv", "latex", "json", "text", "parquet")
+_MINUS = re.compile(r"(?<=[\s(&{])-(?=\d)")
 _LATEX = {
     "±": "$\\pm$", MISSING: "--", "↓": "$\\downarrow$", "↑": "$\\uparrow$", "→": "$\\to$", "∞": "$\\infty$",
 }  # fmt: skip
@@ -55,7 +58,7 @@ def _readable(table: pd.DataFrame, fmt: str) -> str:
     heads = [f"{c.name}{units.get(c.name, '')} {c.arrow}".rstrip() for c in columns]
     rows = [list(row) for row in zip(*(c.texts for c in columns), strict=True)]
     if fmt == "md":
-        heads, rows = [_escaped(head) for head in heads], [[_escaped(text) for text in row] for row in rows]
+        heads, rows = [escape(head) for head in heads], [[escape(text) for text in row] for row in rows]
     style = {"md": "pipe", "latex": "latex_booktabs", "text": "simple"}[fmt]
     align = ["right" if c.number else "left" for c in columns]
     body = tabulate(rows, heads, tablefmt=style, disable_numparse=True, colalign=align if rows else None)
@@ -63,12 +66,9 @@ def _readable(table: pd.DataFrame, fmt: str) -> str:
     if fmt == "latex":
         for character, command in _LATEX.items():
             body = body.replace(character, command)
+        body = _MINUS.sub("$-$", body)
         return "".join(f"% {note}\n" for note in words) + f"{body}\n"
-    return "\n".join([body, *(f"\n{_escaped(note) if fmt == 'md' else note}" for note in words)]) + "\n"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    return "\n".join([body, *(f"\n{escape(note) if fmt == 'md' else note}" for note in words)]) + "\n"
 
 
 def _with_units(table: pd.DataFrame) -> pd.DataFrame:
