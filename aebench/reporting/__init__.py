@@ -92,8 +92,9 @@ def _begun(found: Gathered) -> Content:
     """What can be said without a run."""
     documents = found.documents.values()
     good = sum(document["status"] == "ok" for document in documents)
-    again = tuple(account.again(folder) for folder in found.folders)
-    return Content(found.name, found.about, account.counted(found.total, documents), good, again)
+    return Content(
+        found.name, found.about, account.counted(found.total, documents), good, account.again(found.folders)
+    )  # fmt: skip
 
 
 def _compared(found: Gathered) -> _Compared:
