@@ -17,22 +17,24 @@ import numpy as np
 from pandas import DataFrame
 
 from aebench import groups
+from aebench.comparison import boards
 from aebench.comparison.budgets import budget, identity, in_words, latent
-from aebench.comparison.entrants import field, values_of
+from aebench.comparison.marks import order
 from aebench.comparison.records import MIN_SEEDS, Entrant
-from aebench.comparison.rules import COUNTED, unranked
+from aebench.comparison.rules import unranked
 from aebench.plots import with_documents
-from aebench.stats import Floats
 from aebench.store.documents import Document
 from aebench.store.frame import from_documents
+from aebench.tables.numbers import COUNTED
 from aebench.variants import VARIANTS
 
 FILE = "references.json"
 ZERO = "pca"
 CHOSEN = (
     "0 is the mean of pca over its seeds, 1 that of the strong setting: of the settings of variants that ship with "
-    f"aebench, stored at the same latent size, all of whose runs ended well on {MIN_SEEDS} seeds or more, the one with "
-    "the best mean by that measure. A measure by which none is better than pca has no reference."
+    "aebench, stored at the same latent size, that a leaderboard ranks by that measure, the one with the best mean. "
+    f"Ranked are settings under one budget all of whose runs ended well, on {MIN_SEEDS} seeds or more; by an error no "
+    "two with a latent KL, which trade error for KL. A measure by which none is better than pca has no reference."
 )
 
 
@@ -91,7 +93,6 @@ def frozen(documents: Sequence[Document]) -> dict[str, Any]:
         f"{label}, latent size {one['latent']}": one
         for label, rows in sorted(groups.datasets(frame), key=lambda pair: pair[0])
         for one in _of_data(rows, names, about)
-        if one["measures"]
     }
     made = [document.get("made") or {} for document in documents]
     return {
@@ -106,40 +107,33 @@ def frozen(documents: Sequence[Document]) -> dict[str, Any]:
 
 def _of_data(rows: DataFrame, names: Sequence[str], about: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The references of one data set, latent size by latent size."""
-    found = field(rows)
-    held = found.held[..., None]
-    values = np.where(held, found.of(values_of(rows, names), np.nan), 0.0)  # [entrants, seeds, names]
-    means = values.sum(axis=1) / held.sum(axis=1)  # NaN where a run failed or lacks the value
-    means[[e.variant not in VARIANTS or len(e.seeds) < MIN_SEEDS for e in found.entrants]] = np.nan
-    networks = dict(zip(rows["id"], rows["network"], strict=True))
-    sizes = [latent(entrant.spec) for entrant in found.entrants]
-    for size in dict.fromkeys(sizes):
-        own = [n for n, other in enumerate(sizes) if other == size]
-        zero = next((n for n in own if found.entrants[n].variant == ZERO), None)
-        if zero is None:
+    sizes = np.array([latent(spec) or 0 for spec in rows["spec"]])
+    ours = np.array([variant in VARIANTS for variant in rows["variant"]])
+    for size in dict.fromkeys(sizes[sizes > 0].tolist()):
+        own = rows[ours & (sizes == size)]
+        own.attrs = {"values": {name: about[name] for name in names}}
+        if own.empty:
             continue
-        used: dict[int, None] = {zero: None}
+        (board,) = boards(own)
         measures: dict[str, Any] = {}
-        for m, name in enumerate(names):
-            one = _strong(means[own, m], about[name]["better"])
-            sign = 1 if about[name]["better"] == "lower" else -1
-            if one is not None and sign * means[own[one], m] < sign * means[zero, m]:
-                used[own[one]] = None
-                ends = {"zero": float(means[zero, m]), "one": float(means[own[one], m])}
-                kept = {key: about[name][key] for key in ("unit", "better")}
-                measures[name] = {**kept, **ends, "strong": found.entrants[own[one]].label}
-        stored = {found.entrants[n].label: _stored(found.entrants[n], networks) for n in used}
-        yield {"data": data_of(found.entrants[zero].spec), "latent": size, "measures": measures, "settings": stored}
+        used: dict[str, Entrant] = {}
+        for measure in board.measures:
+            ranked = order(board, measure).entrants
+            zero = next((entrant for entrant in ranked if entrant.variant == ZERO), None)
+            if zero is None or ranked[0].variant == ZERO:
+                continue
+            ends = [board.cells[entrant.key, measure.name].interval.mean for entrant in (zero, ranked[0])]
+            if (ends[1] < ends[0]) == (measure.better == "lower"):  # over their own seeds, too
+                used |= {entrant.label: entrant for entrant in (zero, ranked[0])}
+                kept = {"unit": measure.unit, "better": measure.better, "zero": ends[0], "one": ends[1]}
+                measures[measure.name] = {**kept, "strong": ranked[0].label}
+        if measures:
+            stored = {label: _stored(entrant) for label, entrant in used.items()}
+            data = data_of(next(iter(used.values())).spec)
+            yield {"data": data, "latent": size, "measures": measures, "settings": stored}
 
 
-def _strong(means: Floats, better: str) -> int | None:
-    """The place of the best mean, the first among equals; None where there is none."""
-    if np.isnan(means).all():
-        return None
-    return int(np.nanargmin(means) if better == "lower" else np.nanargmax(means))
-
-
-def _stored(entrant: Entrant, networks: Mapping[str, str]) -> dict[str, Any]:
+def _stored(entrant: Entrant) -> dict[str, Any]:
     """Where the numbers of a setting came from."""
-    network, spent = networks[entrant.ids[0]], in_words(budget(entrant.spec))
-    return {"variant": entrant.variant, "network": network, "budget": spent, "ids": list(entrant.ids)}
+    spent = in_words(budget(entrant.spec))
+    return {"variant": entrant.variant, "network": entrant.network, "budget": spent, "ids": list(entrant.ids)}

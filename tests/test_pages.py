@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import drawn
+import numpy as np
 import pytest
 from html_tree import Node, parse
 
@@ -143,6 +144,33 @@ def test_names_stand_in_isolation_from_the_text_around_them(pages: Path):
     root = parse(pages / "index.html")
     assert root.one("h1").one("bdi").text == "sweep"
     assert all([child.tag for child in link.all()] == ["bdi"] for link in root.all("a", class_="name"))
+
+
+@pytest.mark.parametrize("name", ["\u05d0\u05d1\u05d2", "set\u202eB", "a\u2066b\u2069\u2069c", "\u0645\nabc"])
+def test_names_within_a_text_are_isolated_too(tmp_path: Path, name: str):
+    """As the name of a data set, a variant, a device, and in an error: in captions, notes, cells and words for the
+    blind. A name has no isolate of its own left that would end the one around it.
+    """
+    drawn.EVENTS[name] = (1, 8, 8)
+    data = drawn.DIGITS | {"name": name}
+    documents = [*runs(data, betas=(None,), variant="ae"), *runs(data, betas=(None,), variant=f"m.py:{name}")]
+    documents += runs(data, betas=(1.0,), latent=5, made={"device": name})
+    documents += [drawn.document(data, 0.1, 9, status="failed", message=f"lost in {name}, 10 of 20")]
+    drawn.store(tmp_path / "r", documents, figures=["comparison"])
+    report(tmp_path / "r", tmp_path / "out")
+    seen = set[str]()
+    for page in every(tmp_path / "out"):
+        for node in parse(page).all():
+            own = [child for child in node.children if isinstance(child, str)] + [*node.attrs.values()]
+            if node.tag in ("script", "style", "code"):
+                continue
+            for text in own:
+                depth = np.cumsum([{"\u2066": 1, "\u2068": 1, "\u2069": -1}.get(letter, 0) for letter in text])
+                assert not len(depth) or (depth.min() >= 0 and depth[-1] == 0)
+                turned = [n for n, letter in enumerate(text) if letter in "\u05d0\u202e\u0645"]
+                assert all(depth[n] for n in turned), (node.tag, text)
+                seen |= {node.tag} if turned else set()
+    assert {"figcaption", "p", "td", "th", "dd", "img", "bdi"} <= seen or "\u2066" in name  # of which nothing is left
 
 
 def test_pages_of_variants_whose_names_look_alike_as_files_do_not_overwrite_each_other(

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import compared
 import drawn
+import numpy as np
 import pytest
 
 from aebench.reporting import report
+from aebench.store import Store
 
 WIDTHS = (400, 800, 1400)
 
@@ -53,6 +56,33 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
+TURNED = "set\u202eB"
+"""A data set whose name turns what follows it around, unless it is isolated."""
+
+
+@pytest.fixture(scope="module")
+def ranked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four settings that are ranked, among them one of a right-to-left name, and others far away that are not."""
+    folder, rng = tmp_path_factory.mktemp("ranked"), np.random.default_rng(3)
+    base, documents = 10 + rng.normal(0, 0.3, 6), list[dict[str, Any]]()
+    for data in ("digits", TURNED):
+        for k, variant in enumerate(("ae", "tied_ae", "deep_ae", "\u05d0\u05d1\u05d2 abc")):
+            values = {"sse": base + 0.3 * k + rng.normal(0, 0.05, 6), "hoyer": base / 20}
+            documents += compared.runs(variant, values, data=data)
+        documents += compared.runs("overcomplete_ae", {"sse": base / 1000, "hoyer": base / 20}, data=data, latent=64)
+        for beta in (0.1, 1.0, 10.0):
+            curve = {"sse": base * (1 + beta), "kl": base / beta, "C": 1e-5 * (base * (1.1 + beta))}
+            documents += compared.runs("vae", curve, data=data, hyper={"beta": beta})
+            curve["C"] = curve["C"] + 1e-5 + 1e-6 * rng.normal(0, 1, 6)
+            documents += compared.runs("beta_vae", curve, data=data, hyper={"beta": beta})
+    store = Store(folder / "results")
+    store.publish_all([(document, {}, None) for document in documents])
+    ids = [document["id"] for document in documents]
+    store.write_manifest({"name": "ranked", "about": "", "figures": [], "ids": ids, "text": "", "commands": []})
+    report(folder / "results", folder / "out")
+    return folder / "out"
+
+
 def show(browser: Any, page: Path, width: int = 1400, **media: str) -> None:
     """Open a page at a width, with media features such as `prefers_color_scheme="dark"`."""
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
@@ -60,7 +90,16 @@ def show(browser: Any, page: Path, width: int = 1400, **media: str) -> None:
     media = {"prefers_reduced_motion": "reduce"} | media
     features = [{"name": name.replace("_", "-"), "value": value} for name, value in media.items()]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": features})
-    browser.get(page.resolve().as_uri())
+    go(browser, page)
+
+
+def go(browser: Any, page: Path, anchor: str = "") -> None:
+    """Open a page and wait until it is there, whatever was open before: one that differs in its anchor alone too."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    browser.get("about:blank")
+    browser.get(page.resolve().as_uri() + anchor)
+    WebDriverWait(browser, 20).until(lambda _: js(browser, "return document.readyState") == "complete")
 
 
 def js(browser: Any, code: str) -> Any:
@@ -125,6 +164,18 @@ def test_it_reads_without_its_script(browser: Any, pages: Path, tmp_path: Path):
     assert js(browser, "return [...document.querySelectorAll('.panel')].every(p => p.offsetHeight > 0)")
     for control in (".controls", "fieldset.switch", "#board-0-more"):
         assert not browser.find_element("css selector", control).is_displayed()
+    shown = js(browser, f"return [...{BOARD}.rows].map(r => [...r.cells].filter(c => c.offsetWidth > 0).length)")
+    measures = js(browser, "return document.querySelectorAll('.columns input').length")
+    assert {*shown} == {1 + measures}  # also the measures that are a click away where there is a script
+    assert measures > 3
+
+
+@pytest.mark.parametrize("anchor", ["%", "%E0%A4%A", "board-1%", "nowhere", "b%6Fard-1"])
+def test_an_anchor_may_be_any_text(browser: Any, pages: Path, anchor: str):
+    show(browser, pages / "index.html")
+    go(browser, pages / "index.html", f"#{anchor}")
+    assert browser.find_element("id", "board-0-said").text == "40 of 44 rows shown"
+    assert browser.get_log("browser") == []
 
 
 # ---- the leaderboard
@@ -240,6 +291,70 @@ def test_intervals_are_drawn_on_one_scale(browser: Any, pages: Path):
         assert at == pytest.approx(drawn_at[0] + slope * (value - values[0]), abs=0.02)
 
 
+def test_the_scale_is_that_of_what_is_ranked_with_numbers_at_its_ends(browser: Any, ranked: Path):
+    """What is not ranked may lie a thousand times off: an arrow says so, and the others are not on one spot."""
+    show(browser, ranked / "index.html")
+    rows = js(browser, f"""
+        const of = (row, shape, name) => row.cells[1].querySelector(shape)?.getAttribute(name);
+        return [...{BOARD}.tBodies[0].rows].map(r =>
+            [r.cells[0].textContent.trim(), r.cells[2].dataset, of(r, "circle", "cx"), of(r, "path", "d")]);
+    """)  # fmt: skip
+    assert js(browser, f"return {BOARD}.tHead.rows[0].cells[2].dataset.m") == "sse"
+    circles = {name: (float(data["v"]), float(at)) for name, data, at, _ in rows if at}
+    arrows = {name: path for name, _, _, path in rows if path}
+    assert len(circles) + len(arrows) == len(rows)
+    names = [name for name, *_ in rows][:4]  # ranked ones first
+    low = min(float(data["l"]) for name, data, *_ in rows if name in names)
+    high = max(float(data["h"]) for name, data, *_ in rows if name in names)
+    for name in names:
+        value, at = circles[name]
+        assert at == pytest.approx(10 + 140 * (value - low) / (high - low), abs=0.01)
+    assert arrows["overcomplete_ae"].startswith("M2 ")
+    assert arrows["vae, beta 10"].startswith("M158 ")
+    head = js(browser, f"return [...{BOARD}.tHead.rows[0].cells[1].querySelectorAll('span')].map(s => s.textContent)")
+    assert head == ["sse", f"{low:.1f}", f"{high:.1f}"]
+    spread = max(at for _, at in circles.values()) - min(at for _, at in circles.values())
+    assert spread > 60
+
+
+def test_small_numbers_with_an_exponent_sort_as_numbers(browser: Any, ranked: Path):
+    show(browser, ranked / "index.html")
+    name = "[...document.querySelectorAll('table')].find(t => t.caption.textContent.startsWith('Curves at matched'))"
+    assert js(browser, f"return {name}.textContent.includes('e−')")
+    for _ in range(2):
+        js(browser, f"[...{name}.querySelectorAll('button')].find(b => b.textContent === 'difference').click()")
+        values = js(browser, f"return [...{name}.tBodies[0].rows].map(r => [...r.cells].at(-1).dataset.v)")
+        assert "" not in values
+        numbers = [float(value) for value in values]
+        assert numbers in (sorted(numbers), sorted(numbers, reverse=True))
+
+
+def test_names_from_right_to_left_turn_no_number(browser: Any, ranked: Path):
+    """In captions, notes, cells and sentences a number after such a name stands right of it, its digits in order."""
+    show(browser, ranked / "index.html")
+    js(browser, "for (const i of document.querySelectorAll('input[value=all]')) i.click();")
+    turned = js(browser, """
+        const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
+        for (let node; (node = walker.nextNode());) {
+            if (!node.data.includes(arguments[0]) || node.parentElement.closest('script, style, .unseen')) continue;
+            const after = node.data.lastIndexOf(arguments[0]) + arguments[0].length;
+            const places = [];
+            for (const m of node.data.slice(after).matchAll(/[A-Za-z0-9]/g)) {
+                const range = document.createRange();
+                range.setStart(node, after + m.index);
+                range.setEnd(node, after + m.index + 1);
+                const box = range.getBoundingClientRect();
+                if (box.width) places.push([Math.round(box.top), box.left]);
+            }
+            const bad = places.some(([top, left], i) => i && places[i - 1][0] === top && left <= places[i - 1][1]);
+            found.push([bad, node.parentElement.tagName, node.data.slice(0, 80), places.length]);
+        }
+        return found;
+    """.replace("arguments[0]", f"'{TURNED}'"))  # fmt: skip
+    assert [one for one in turned if one[0]] == []
+    assert {"FIGCAPTION", "P"} <= {tag for _, tag, _, letters in turned if letters > 5}
+
+
 def test_a_link_to_what_is_hidden_shows_it(browser: Any, pages: Path):
     show(browser, pages / "index.html")
     js(browser, "location.hash = '#board-1'")
@@ -315,6 +430,11 @@ def test_print_shows_every_data_set_and_no_control(browser: Any, pages: Path):
     assert js(browser, "return [...document.querySelectorAll('.panel')].every(p => p.offsetHeight > 0)")
     for control in (".controls", "nav", "fieldset.switch", "#board-0-more"):
         assert not browser.find_element("css selector", control).is_displayed()
+    rows = js(browser, f"return [...{BOARD}.tBodies[0].rows].map(r => r.offsetHeight)")
+    assert len(rows) == 44
+    assert all(rows)  # nothing says on paper that some are a click away
+    # the text of a button is not printed again where a table goes on on the next page
+    assert js(browser, "return getComputedStyle(document.querySelector('.sorts')).display") == "contents"
     printed = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})
     assert printed["data"].startswith("JVBERi0")  # %PDF-
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})

@@ -205,7 +205,7 @@ def test_the_best_has_the_best_mean_of_those_without_a_note(index: Node):
             if best:
                 ranked = [float(c.attrs["data-v"]) for c in column if c.attrs["data-v"] and not list(c.all("a"))]
                 extreme = max if head.attrs["data-better"] == "higher" else min
-                assert [float(cell.attrs["data-v"]) for cell in best] == [extreme(ranked)]
+                assert {float(cell.attrs["data-v"]) for cell in best} == {extreme(ranked)}  # equal ones share it
                 marked += 1
         assert marked >= 2
 
@@ -432,5 +432,7 @@ KNOWN = (
     r"^li: : 1 of 6 failed",
     r"^p: By sse, over digits, mnist: .* averaged over 10 pairs",
     r"^p: With the suite below saved as traced\.yaml and aebench 0\.1\.0:$",
+    r"^p: Left out: .* more \(\d+ settings\); ",
+    r"^p: A sentence claims a lead .*looked at \(\d+\) leaves",
     r"^p: Settings with a latent KL trade error for KL.*denoising_gain_db_0\.25",
 )

@@ -11,6 +11,7 @@ from compared import document, runs
 
 import aebench
 from aebench import references
+from aebench.comparison import variants
 from aebench.store import Store
 
 PCA, AE, VAE = np.full(5, 10.0), np.array([6.0, 5.0, 7.0, 6.0, 6.0]), np.array([5.0, 5.0, 5.5, 4.5, 5.0])
@@ -23,10 +24,18 @@ def find(documents, measure="sse", **of):
 
 
 def test_pca_is_zero_and_the_best_stored_setting_is_one():
-    documents = [*runs("pca", "sse", PCA), *runs("ae", "sse", AE), *runs("vae", "sse", VAE, hyper={"beta": 0.1})]
+    documents = [*runs("pca", "sse", PCA), *runs("ae", "sse", AE), *runs("tied_ae", "sse", VAE)]
     found = find(documents)
-    assert (found.zero, found.one, found.strong) == (10, 5, "vae")
+    assert (found.zero, found.one, found.strong) == (10, 5, "tied_ae")
     assert (found.latent, found.measure, found.data["name"]) == (8, "sse", "digits")
+
+
+def test_who_is_not_ranked_is_no_reference():
+    """Settings that trade error for a latent KL have the least error, and any error one likes."""
+    traded = [run for beta in (0.01, 0.1) for run in runs("vae", "sse", VAE - beta, hyper={"beta": beta})]
+    other = runs("tied_ae", "sse", VAE, train={"steps": 9999})
+    found = find([*runs("pca", "sse", PCA), *runs("ae", "sse", AE), *runs("deep_ae", "sse", AE + 1), *traded, *other])
+    assert (found.zero, found.one, found.strong) == (10, 6, "ae")
 
 
 def test_higher_is_strong_where_it_is_better():
@@ -117,7 +126,12 @@ def test_the_script_writes_what_the_package_reads(tmp_path):
 
 def test_the_frozen_file_ships_and_is_sound():
     assert (Path(aebench.__file__).parent / references.FILE).is_file()
-    for one in references.load().found:
-        assert np.isfinite([one.zero, one.one]).all()
-        assert one.zero != one.one
-        assert one.strong
+    tree = json.loads((Path(aebench.__file__).parent / references.FILE).read_text("utf-8"))
+    for one in tree["references"].values():
+        for name, measure in one["measures"].items():
+            assert np.isfinite([measure["zero"], measure["one"]]).all()
+            assert (measure["one"] < measure["zero"]) == (measure["better"] == "lower"), name
+            strong = one["settings"][measure["strong"]]["variant"]
+            assert variants.has_posterior(strong) is False, (name, strong)
+            assert strong != references.ZERO
+    assert len(references.load().found) == sum(len(one["measures"]) for one in tree["references"].values())

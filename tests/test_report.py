@@ -2,7 +2,9 @@ import re
 import subprocess
 import sys
 
+import compared
 import drawn
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -32,9 +34,9 @@ def test_page_says_what_was_run_what_came_out_and_how_to_make_it_again(tmp_path)
                  "aebench run sweep.yaml --set train.steps=300\n", "```yaml\na: 1\n```"):  # fmt: skip
         assert said in text
     assert " sse ↓ |" in text
-    assert "sse: squared units of the data per example" in text
+    assert "| sse |  | squared units of the data per example | ↓ |" in text
     assert "±" in text
-    assert "mean ± half-width of the 95 % t interval over 3 seeds" in text
+    assert "Means over seeds ± the half-width of a 95 % t interval." in text
     assert str(tmp_path) not in text
     assert "not recorded" not in text
     drawn.store(tmp_path / "r", runs(drawn.PINWHEEL))
@@ -323,12 +325,69 @@ def test_a_large_comparison_shows_one_of_each_figure_and_says_what_is_left_out(t
     names = {path.stem for path in (tmp_path / "out/figures").iterdir()}
     assert {"curves-digits-vae", "rate_distortion-digits"} <= names
     assert not any("pinwheel" in name for name in names)
-    assert "Left out on pinwheel: this comparison is large, and aebench report --all-figures draws all of it." in text
+    (rates,) = re.findall(r"(?s)### Rate and distortion\n(.*?)\n##", text)
+    assert "Left out on pinwheel: this comparison is large, and aebench report --all-figures draws all of it." in rates
+    assert "Further drawings" not in rates  # one data set is one drawing
     text = page(tmp_path / "r", tmp_path / "out", all_figures=True)
     assert {"curves-pinwheel-vae", "rate_distortion-pinwheel"} <= {
         path.stem for path in (tmp_path / "out/figures").iterdir()
     }
     assert "--all-figures" not in text
+
+
+def test_what_is_left_out_of_a_figure_is_said_below_it_and_ranks_come_before_second_pages(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "WORK", 1)
+    drawn.EVENTS |= {"d0": (2,), "d1": (2,)}
+    documents = [
+        run for data in ("d0", "d1") for k in range(50)
+        for run in compared.runs(f"m.py:V{k:02d}", {"sse": [k + 1.0, k + 1.1, k + 1.2, k + 1.3]}, data=data)
+    ]  # fmt: skip
+    drawn.store(tmp_path / "r", documents)
+    text = page(tmp_path / "r", tmp_path / "out")
+    names = {path.stem for path in (tmp_path / "out/figures").iterdir()}
+    assert {"comparison-d0-sse-1", "ranks-1"} <= names
+    assert not {"comparison-d0-sse-2", "comparison-d1-sse-1", "ranks-2"} & names
+    differences, ranks = (text.partition(f"### {title}\n")[2].partition("\n##")[0] for title in
+                          ("Differences from the best", "Mean ranks"))  # fmt: skip
+    further = "are left out: this comparison is large"
+    assert f"Further drawings on d0 {further}" in differences
+    assert "Left out on d1: this comparison is large" in differences
+    assert f"Further drawings {further}" in ranks
+    text = page(tmp_path / "r", tmp_path / "out", all_figures=True)
+    assert {"comparison-d1-sse-2", "ranks-2"} <= {path.stem for path in (tmp_path / "out/figures").iterdir()}
+    assert "Further drawings" not in text
+
+
+def test_the_markdown_has_the_marks_and_notes_of_the_leaderboards(tmp_path):
+    """Somebody who reads it sees who is not ranked, and why, as on the page."""
+    base = np.array([10.0, 10.4, 9.7, 10.2, 9.9, 10.1])
+    documents = compared.runs("ae", "sse", base) + compared.runs("deep_ae", "sse", base[::-1])
+    documents += compared.runs("pca", {"sse": base + 3, "kl": base}) + compared.runs("tied_ae", "sse", base - 4)
+    for document in documents[-2:]:
+        document |= {"status": "diverged", "error": {"kind": "diverged", "message": "loss is nan", "traceback": ""}}
+    drawn.store(tmp_path / "r", documents)
+    text = page(tmp_path / "r", tmp_path / "out")
+    assert "★ best; ≈ not distinguishable from the best." in text
+    rows = {line.split(" | ")[0].strip("| "): line for line in text.splitlines() if line.startswith("| ")}
+    assert rows["ae"].split(" | ")[1].startswith("★ 10.0")
+    assert rows["deep_ae"].split(" | ")[1].startswith("≈ 10.0")
+    assert not {"★", "≈"} & {*rows["pca"]}
+    count, _, key = rows["tied_ae"].split(" | ")[1].partition("(")[2].rstrip("|) ").partition("; ")
+    assert count == "4/6"
+    assert f"- **{key}**: 2 of 6 failed: diverged\n" in text
+    assert "Settings with runs that failed are not ranked, as a mean of the rest would flatter them: tied_ae" in text
+
+
+def test_names_from_right_to_left_are_isolated_in_markdown_and_commands_are_not(tmp_path):
+    name = "\u05d0\u05d1\u202e\u05d2 abc"
+    drawn.EVENTS[name] = (1, 8, 8)
+    drawn.store(tmp_path / "r", runs(drawn.DIGITS | {"name": name}), name=name, text=f"name: {name}\n", arguments=[])
+    text = page(tmp_path / "r", tmp_path / "out")
+    prose = re.sub(r"(`{3,}).*?\1", "", text, flags=re.DOTALL)
+    assert f"\u2068{name}\u2069" in prose
+    assert prose.count(name) == prose.count(f"\u2068{name}\u2069")
+    assert "\u2068" not in "".join(re.findall(r"(?s)`{3,}.*?`{3,}", text))
+    assert "\u2068" not in page(folders(tmp_path, ("plain", runs())), tmp_path / "plain_out")
 
 
 @pytest.mark.parametrize("name", sorted({*plots.FIGURES} - figures.ACROSS))
@@ -347,7 +406,7 @@ def test_figures_of_one_data_set_at_a_time_are_those_of_all_together(tmp_path, n
 
 def test_figures_of_one_run_a_setting_are_given_the_lowest_seed_that_ended_well(tmp_path, monkeypatch):
     documents = runs(seeds=4)
-    documents[0] |= {"status": "failed", "metrics": {}}
+    documents[0] |= {"status": "failed", "metrics": {}, "error": {"kind": "ValueError", "message": "no"}}
     seen = {}
 
     def spy(frame, arrays):

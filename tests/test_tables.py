@@ -251,6 +251,17 @@ def test_markdown_of_a_summary(frame):
     assert "sse: squared units of the data per example; active_units: units" in text
 
 
+def test_copies_of_a_closed_form_have_no_interval(frame):
+    """pca gives one number whatever the seed; three equal losses of a trained net are three measurements."""
+    frame["sse"] = 1.5
+    frame["variant"] = frame["variant"].replace("ae", "pca")
+    table = summary(frame, metrics=["sse"])
+    closed = table["variant"] == "pca"
+    assert closed.any()
+    assert table["sse_low"][closed].isna().all()
+    assert (table["sse_low"][~closed] == 1.5).any()
+
+
 def test_names_do_not_break_a_markdown_table(frame):
     frame["variant"] = frame["variant"].replace("ae", "a|b\n<i>")
     lines = render(summary(frame), "md").splitlines()

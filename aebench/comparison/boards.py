@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,11 @@ from pandas import DataFrame
 from aebench import groups
 from aebench.comparison import missing, rules
 from aebench.comparison.entrants import Field, field, values_of
-from aebench.comparison.marks import FEW, Marks, Standing, mark, seeds_in_words, standing
+from aebench.comparison.marks import FEW, SAME, Marks, Standing, mark, order, seeds_in_words, standing
 from aebench.comparison.records import LEVEL, MIN_SEEDS, Board, Cell, Measure
+from aebench.known import is_closed_form
 from aebench.stats import Floats, Interval, mean_intervals
+from aebench.tables.numbers import COUNTED
 
 CHOSEN_ON = "validation_"
 """How the numbers of the validation part begin."""
@@ -34,11 +36,11 @@ def boards(frame: DataFrame) -> tuple[Board, ...]:
 
     `frame`: a row a run, failed ones too, with the column `spec` (`plots.with_documents`) and
     `attrs["values"]`. A run that stands in it twice counts once. Values of the validation part are left out: choices
-    are made on them, and what is reported is of the test part. Marks: the best mean among the settings that are
-    ranked is "best"; those whose difference from it, paired by seed, is not significant (t test, Holm over all the
-    others, level .05) are "tied". Ranked are settings of equal latent size and budget (`rules.comparable`) whose runs
-    all ended well, with more than three seeds; by error, no two settings with a latent KL; by likelihood, those of
-    one kind.
+    are made on them, and what is reported is of the test part. Marks, over the seeds that all ranked settings share:
+    the best mean among them is "best"; those whose difference from it, paired by seed, is not significant (t test,
+    Holm over all pairs of ranked settings, level .05) are "tied". Ranked are settings of equal latent size and budget
+    (`rules.comparable`) whose runs all ended well, with more than three seeds in common; by error, no two settings
+    with a latent KL; by likelihood, those of one kind. Networks may differ, and a note then names them.
     """
     names = tuple(name for name in frame.attrs["values"] if name in frame.columns and not name.startswith(CHOSEN_ON))
     present = ~np.isnan(values_of(frame, names))
@@ -64,7 +66,8 @@ def _board(data: str, rows: DataFrame, frame: DataFrame, asked: Asked) -> Board:
     )
     failed = found.of(rows["status"].to_numpy(object), "")
     cells = _cells(found, values, measures, marks, _reasons(found, rows, values, names, asked))
-    return Board(data, measures, found.entrants, cells, _notes(who, measures, failed, note))
+    board = Board(data, measures, found.entrants, cells, ())
+    return replace(board, notes=(*_notes(who, measures, failed, note), *_unequal(board)))
 
 
 def _reasons(
@@ -100,9 +103,11 @@ def _cells(
 ) -> dict[tuple[str, str], Cell]:
     """Every cell of the board, from `values` `[entrants, numbers, seeds]`."""
     of = mean_intervals(values, LEVEL, missing="drop")
-    counted = np.array([rules.COUNTED.fullmatch(measure.name) is not None for measure in measures])
-    shared = np.array([measure.note == rules.SHARED for measure in measures])
-    bare = shared | (counted & (of.low == of.high))  # not a sample, so that an interval would say nothing
+    counted = np.array([COUNTED.fullmatch(measure.name) is not None for measure in measures])
+    shared = np.array([measure.note in (rules.SHARED, rules.TIMED) for measure in measures])
+    copies = np.array([is_closed_form(entrant.variant) for entrant in found.entrants])[:, None]
+    # not a sample, so that an interval would say nothing
+    bare = shared | (counted & (of.low == of.high)) | (copies & (of.sd <= SAME * np.abs(of.mean)))
     bounds = [np.where(bare, np.nan, side).tolist() for side in (of.low, of.high)]
     mean, n, sd = of.mean.tolist(), of.n.tolist(), of.sd.tolist()
     cells: dict[tuple[str, str], Cell] = {}
@@ -137,3 +142,24 @@ def _notes(who: Standing, measures: Sequence[Measure], statuses: NDArray[Any], n
         whose = [m.name for m in measures if reason in m.note and m.name not in rules.RATE]
         notes += [f"{reason[:1].upper()}{reason[1:]} (not ranked by {rules.listed(whose, 20)})."] * bool(whose)
     return tuple(notes)
+
+
+def _unequal(board: Board) -> Iterator[str]:
+    """Where the settings have other seeds than those that decide the marks, and other networks."""
+    alike = len({entrant.seeds for entrant in board.entrants}) == 1
+    ranked = [order(board, measure) for measure in board.measures if measure.ranked and not alike]
+    own = [len(entrant.seeds) for one in ranked for entrant in one.entrants if entrant.seeds != one.seeds]
+    if own:
+        shared = [len(one.seeds) for one in ranked if any(entrant.seeds != one.seeds for entrant in one.entrants)]
+        yield (
+            f"Seeds differ: the best and its marks are decided over the {seeds_in_words(shared)} that all ranked "
+            f"settings share; each mean is over the setting's own, here up to {max(own)}."
+        )
+    common = rules.commonest_network(board.entrants)
+    others: dict[str, list[str]] = {}
+    for entrant in board.entrants:
+        if rules.other_network(entrant, common):
+            others.setdefault(entrant.network, []).append(entrant.label)
+    if others:
+        named = [f"{network} ({rules.listed(labels, 8)})" for network, labels in others.items()]
+        yield f"Networks differ: most settings have {common}, others {rules.listed(named, 8)}."

@@ -11,13 +11,13 @@ from pandas import DataFrame
 
 from aebench import stats
 from aebench.comparison import rules, sentences
-from aebench.comparison.curves import Overlap, overlaps
-from aebench.comparison.marks import FEW, p_values, seeds_in_words
+from aebench.comparison.curves import DISTORTION, Overlap, overlaps
+from aebench.comparison.marks import FEW, Order, order, p_values, seeds_in_words
 from aebench.comparison.questions import QUESTIONS, Question
 from aebench.comparison.records import LEVEL, MIN_SEEDS, Board, Claim, Entrant, Measure, Part
 from aebench.comparison.sentences import Crossing, Lead
 from aebench.comparison.variants import has_posterior
-from aebench.stats import Floats, Paired
+from aebench.stats import Floats
 
 MOST = 3
 """Sentences on a page."""
@@ -27,13 +27,11 @@ CONTROL = "pca"
 
 @dataclass(frozen=True)
 class Look:
-    """What one question looked at on one board: the settings that are ranked, best mean first."""
+    """What one question looked at on one board."""
 
     board: Board
     measure: Measure
-    order: tuple[Entrant, ...]
-    values: Floats
-    """`[order, seeds]`, NaN where there is no such run."""
+    order: Order
     p: Floats
     """Of every comparison looked at: the best with each other, then the control with each other; adjusted for all
     comparisons of the page once they are known.
@@ -42,36 +40,33 @@ class Look:
     @property
     def control(self) -> int | None:
         """The place of the control; None where it is not ranked, or is the best."""
-        return next((n for n, entrant in enumerate(self.order) if n and entrant.variant == CONTROL), None)
+        entrants = self.order.entrants
+        return next((n for n, entrant in enumerate(entrants) if n and entrant.variant == CONTROL), None)
+
+    def told(self, other: int) -> bool:
+        """Whether the best is told from another of the order: over the whole page, and on the board."""
+        mark = self.board.cells[self.order.entrants[other].key, self.measure.name].mark
+        return mark != "tied" and float(self.p[other - 1]) <= 1 - LEVEL
 
     @property
-    def best_stands_out(self) -> bool:
-        """Whether no other can be said to be as good."""
-        return bool((self.p[: len(self.order) - 1] <= 1 - LEVEL).all())
-
-    @property
-    def tied(self) -> list[Entrant]:
+    def tied(self) -> tuple[Entrant, ...]:
         """Those that cannot be told from the best."""
-        p = self.p[: len(self.order) - 1]
-        return [entrant for entrant, one in zip(self.order[1:], p.tolist(), strict=True) if not one <= 1 - LEVEL]
+        return tuple(entrant for n, entrant in enumerate(self.order.entrants) if n and not self.told(n))
 
     def against(self, other: int) -> Part | None:
         """The best against another of the order, where its lead is a claim; else None.
 
         Of two settings alone the one with a latent KL is the one that is spoken of.
         """
-        kl = [has_posterior(entrant.variant) for entrant in self.order[:2]]
-        turned = len(self.order) == 2 and bool(kl[1]) and not kl[0]
+        entrants, values = self.order.entrants, self.order.values
+        kl = [has_posterior(entrant.variant) for entrant in entrants[:2]]
+        turned = len(entrants) == 2 and bool(kl[1]) and not kl[0]
         first, second = (other, 0) if turned else (0, other)
-        a, b = self.order[first], self.order[second]
-        if not float(self.p[other - 1]) <= 1 - LEVEL:
-            return None
-        paired = stats.paired(self.values[first], self.values[second], self.measure.better, LEVEL, missing="drop")
-        if paired.claim != ("worse" if turned else "better") or not sentences.is_shown(paired, self.measure):
-            return None
-        common = set(a.seeds) & set(b.seeds)
-        runs = [run for e in (a, b) for seed, run in zip(e.seeds, e.ids, strict=True) if seed in common]
-        return Part(self.board.data, a.key, b.key, paired, tuple(runs))
+        paired = stats.paired(values[first], values[second], self.measure.better, LEVEL)
+        keys = (entrants[first].key, entrants[second].key)
+        part = Part(self.board.data, self.measure.name, *keys, paired, self.order.ids(first, second))
+        right = paired.claim == ("worse" if turned else "better") and sentences.is_shown(part)
+        return part if right and self.told(other) else None
 
 
 def claims(frame: DataFrame, boards: Sequence[Board]) -> tuple[Claim, ...]:
@@ -80,20 +75,22 @@ def claims(frame: DataFrame, boards: Sequence[Board]) -> tuple[Claim, ...]:
     Questions, in order: which setting reconstructs best, which gives the data the highest likelihood, which denoises
     best, each on every data set and by how much over the next and over PCA; and which variant has the lower error at
     equal latent KL. A lead is claimed where there are more than three pairs, where Holm's adjustment over every
-    comparison that the page looked at leaves p <= .05 (paired t test), and where the interval that is printed holds no
-    equality. "Best" needs that of every other setting that is ranked. The best was picked by the same numbers:
-    therefore all its comparisons count as looked at, and those of PCA with every other setting.
+    comparison that the page looked at leaves p <= .05 (paired t test), where the board tells the two apart, and where
+    the interval that is printed holds no equality. All of it over the seeds that the ranked settings share. "Best"
+    needs that of every other setting that is ranked. The best was picked by the same numbers: therefore all its
+    comparisons count as looked at, those of PCA with every other setting, and those of every two lines.
     """
     looks = [(question, look) for question in QUESTIONS for board in boards if (look := _look(question, board))]
-    curves = overlaps(frame, ("rate-distortion",))
-    middles = [_middle(curve) for curve in curves]
-    family = [look.p for _, look in looks] + [np.array([paired.p for _, paired in middles])]
+    curves = overlaps(frame, ("rate-distortion",), every=True)
+    family = [*(look.p for _, look in looks), np.array([p_values(*curve.at(_middle(curve))) for curve in curves])]
     adjusted = np.split(stats.holm(np.concatenate(family)), np.cumsum([len(p) for p in family])[:-1])
     told = [(question, replace(look, p=p)) for (question, look), p in zip(looks, adjusted[:-1], strict=True)]
-    found = [_answer(question, [look for asked, look in told if asked is question]) for question in QUESTIONS]
-    found.append(_at_equal_rate(curves, middles, adjusted[-1]))
-    said = tuple(claim for claim in found if claim is not None)[:MOST]
-    return said or (Claim(_nothing(boards, [look for _, look in told], len(np.concatenate(family))), "", ()),)
+    leads = {q: [_lead(look) for asked, look in told if asked is q] for q in QUESTIONS}
+    compared = sum(map(len, family))
+    found = [sentences.of_best(q, own, compared) for q, own in leads.items() if any(lead.parts for lead in own)]
+    if crossings := _at_equal_rate(curves, adjusted[-1], boards):
+        found.append(sentences.of_rates(crossings, compared))
+    return tuple(found[:MOST]) or (Claim(_nothing(boards, [look for _, look in told], compared), (), compared),)
 
 
 def _look(question: Question, board: Board) -> Look | None:
@@ -101,57 +98,56 @@ def _look(question: Question, board: Board) -> Look | None:
     measure = question.measure(board)
     if measure is None:
         return None
-    cells = {entrant.key: board.cells[entrant.key, measure.name] for entrant in board.entrants}
-    ranked = [e for e in board.entrants if not cells[e.key].note and not np.isnan(cells[e.key].interval.mean)]
-    sign = -1 if measure.better == "higher" else 1
-    order = sorted(ranked, key=lambda entrant: sign * cells[entrant.key].interval.mean)
-    seeds = sorted({seed for entrant in order for seed in entrant.seeds})
-    place = {seed: n for n, seed in enumerate(seeds)}
-    values = np.full((len(order), len(seeds)), np.nan)
-    for row, entrant in enumerate(order):
-        values[row, [place[seed] for seed in entrant.seeds]] = cells[entrant.key].values
-    look = Look(board, measure, tuple(order), values, np.empty(0))
+    look = Look(board, measure, order(board, measure), np.empty(0))
+    values, control = look.order.values, look.control
     p = [p_values(values[1:], values[0])]
-    if look.control is not None:
-        p.append(p_values(np.delete(values, [0, look.control], axis=0), values[look.control]))
+    if control is not None:
+        p.append(p_values(np.delete(values, [0, control], axis=0), values[control]))
     return replace(look, p=np.concatenate(p))
 
 
-def _answer(question: Question, looks: Sequence[Look]) -> Claim | None:
-    """The sentence of one question; None where no lead on any data set is a claim."""
-    leads: list[Lead] = []
-    for look in looks:
-        control = look.control
-        first = look.against(1) if look.best_stands_out else None
-        second = look.against(control) if control is not None and not (first and control == 1) else None
-        leads.append(Lead(look.board, look.measure, look.order, first, second, tuple(look.tied)))
-    return sentences.of_best(question, leads) if any(lead.parts for lead in leads) else None
+def _lead(look: Look) -> Lead:
+    """What a sentence may say of it."""
+    control = look.control
+    first = None if look.tied else look.against(1)
+    second = look.against(control) if control is not None and not (first and control == 1) else None
+    return Lead(look.board, look.measure, look.order.entrants, first, second, look.tied)
 
 
-def _at_equal_rate(curves: Sequence[Overlap], middles: Sequence[tuple[float, Paired]], p: Floats) -> Claim | None:
-    """Of each data set the line that beats the most others at equal KL, against the nearest of these."""
+def _at_equal_rate(curves: Sequence[Overlap], p: Floats, boards: Sequence[Board]) -> list[Crossing]:
+    """Of each data set the line that beats the most others at equal KL and loses to none, and the nearest of these.
+
+    Lines that cross beat each other not, but the one that is worse in the middle loses.
+    """
+    common = {board.data: rules.commonest_network(board.entrants) for board in boards}
     won: dict[str, list[Crossing]] = {}
-    for curve, (rate, paired), one in zip(curves, middles, p.tolist(), strict=True):
-        found, sides = curve.comparison, np.sign(curve.comparison.matched.mean)
-        if one <= 1 - LEVEL and paired.claim in ("better", "worse") and bool((sides == sides[0]).all()):
-            labels = (found.a, found.b) if paired.claim == "better" else (found.b, found.a)
-            turned = paired if paired.claim == "better" else curve.at(rate, turned=True)
-            part = Part(found.data, *labels, turned, found.ids)
-            won.setdefault(found.data, []).append(Crossing(part, rate, found.unit_x))
+    lost: set[tuple[str, str]] = set()
+    for curve, one in zip(curves, p.tolist(), strict=True):
+        if not one <= 1 - LEVEL:
+            continue
+        rate = _middle(curve)
+        error, more = curve.at(rate)
+        ahead = curve if error.mean() < more.mean() else curve.turned()
+        a, b = ahead.lines
+        lost.add((ahead.data, b.label))
+        paired = stats.paired(*ahead.at(rate), "lower", LEVEL)
+        part = Part(ahead.data, DISTORTION, a.label, b.label, paired, ahead.ids)
+        if paired.claim == "better" and sentences.is_shown(part) and not ahead.crosses():
+            names = [rules.with_network(line.label, line.entrants[0], common[ahead.data]) for line in (a, b)]
+            crossing = Crossing(part, rate, ahead.unit_x, ahead.unit_y, (names[0], names[1]))
+            won.setdefault(ahead.data, []).append(crossing)
     best: list[Crossing] = []
-    for crossings in won.values():
-        wins = Counter(crossing.part.a for crossing in crossings)
-        first = wins.most_common(1)[0][0]
-        own = [crossing for crossing in crossings if crossing.part.a == first]
-        best.append(min(own, key=lambda crossing: abs(crossing.part.paired.difference.mean)))
-    return sentences.of_rates(best) if best else None
+    for data, crossings in won.items():
+        wins = Counter(crossing.part.a for crossing in crossings if (data, crossing.part.a) not in lost)
+        if wins:
+            own = [crossing for crossing in crossings if crossing.part.a == wins.most_common(1)[0][0]]
+            best.append(min(own, key=lambda crossing: abs(crossing.part.paired.difference.mean)))
+    return best
 
 
-def _middle(curve: Overlap) -> tuple[float, Paired]:
-    """The middle of the rates that both lines reach, and the two there."""
-    rates = curve.comparison.at
-    rate = float(rates[rates.size // 2])
-    return rate, curve.at(rate)
+def _middle(curve: Overlap) -> float:
+    """The middle of the rates that both lines reach."""
+    return sum(curve.ends) / 2
 
 
 def _nothing(boards: Sequence[Board], looks: Sequence[Look], compared: int) -> str:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pandas import DataFrame
 
 from aebench import groups, stats
@@ -20,7 +22,7 @@ from aebench.comparison.entrants import Field, field, values_of
 from aebench.comparison.questions import GAIN
 from aebench.comparison.records import LEVEL, CurveComparison, Entrant
 from aebench.comparison.rules import Mask, has_latent_kl
-from aebench.stats import Floats, Paired
+from aebench.stats import Floats
 
 Kind = Literal["rate-distortion", "sparsity-distortion", "noise"]
 KINDS: tuple[Kind, ...] = ("rate-distortion", "sparsity-distortion", "noise")
@@ -86,21 +88,59 @@ def curve_comparisons(frame: DataFrame) -> tuple[CurveComparison, ...]:
 
 @dataclass(frozen=True)
 class Overlap:
-    """A comparison and the curves that it was made of."""
+    """Two lines of one data set where both are."""
 
-    comparison: CurveComparison
+    data: str
+    kind: Kind
+    lines: tuple[Line, Line]
+    seeds: NDArray[np.int64]
+    """`[seeds]`: those that both have."""
     curves: tuple[Floats, Floats, Floats, Floats]
-    """x and y of the one, x and y of the other, `[seeds, points]`, by the seeds that both have."""
+    """x and y of the one, x and y of the other, `[seeds, points]`."""
+    unit_x: str
+    unit_y: str
 
-    def at(self, x: float, turned: bool = False) -> Paired:
-        """The two at equal x, where lower y is better; `turned`, the other against the one."""
+    @cached_property
+    def ends(self) -> tuple[float, float]:
+        """The range of x that every curve covers; NaN where there is none."""
+        return stats.common_range(*self.curves)
+
+    def at(self, x: float) -> tuple[Floats, Floats]:
+        """Both at equal x, by seed: `[seeds]` each."""
         xa, ya, xb, yb = self.curves
-        a, b = stats.at_matched(xa, ya, [x])[:, 0], stats.at_matched(xb, yb, [x])[:, 0]
-        return stats.paired(*((b, a) if turned else (a, b)), "lower", LEVEL, missing="drop")
+        return stats.at_matched(xa, ya, [x])[:, 0], stats.at_matched(xb, yb, [x])[:, 0]
+
+    def turned(self) -> Overlap:
+        """The second line first."""
+        (a, b), (xa, ya, xb, yb) = self.lines, self.curves
+        return replace(self, lines=(b, a), curves=(xb, yb, xa, ya))
+
+    def crosses(self) -> bool:
+        """Whether the means over seeds change places somewhere within the range of x."""
+        xa, ya, xb, yb = self.curves
+        places = np.linspace(*self.ends, stats.POINTS)
+        difference = (stats.at_matched(xa, ya, places) - stats.at_matched(xb, yb, places)).mean(axis=0)
+        return not (np.sign(difference) == np.sign(difference[0])).all()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The runs behind it, those of the first line first."""
+        seeds = set(self.seeds.tolist())
+        entrants = [entrant for line in self.lines for entrant in line.entrants]
+        return tuple(run for e in entrants for seed, run in zip(e.seeds, e.ids, strict=True) if seed in seeds)
+
+    @cached_property
+    def comparison(self) -> CurveComparison:
+        """How they differ."""
+        tested = self.curves[0][0] if self.kind == "noise" else None
+        at, matched = stats.matched_difference(*self.curves, tested, LEVEL)
+        area, (a, b) = stats.area_between(*self.curves, LEVEL), self.lines
+        units = (self.unit_x, self.unit_y)
+        return CurveComparison(self.data, self.kind, a.label, b.label, area, at, matched, *units, self.ids)
 
 
-def overlaps(frame: DataFrame, kinds: Collection[Kind] = KINDS) -> list[Overlap]:
-    """The comparisons of some kinds, with their curves."""
+def overlaps(frame: DataFrame, kinds: Collection[Kind] = KINDS, every: bool = False) -> list[Overlap]:
+    """Two lines of some kinds that overlap; `every` two, however many lines there are."""
     values = frame.attrs["values"]
     found: list[Overlap] = []
     for data, rows in groups.datasets(frame):
@@ -110,8 +150,9 @@ def overlaps(frame: DataFrame, kinds: Collection[Kind] = KINDS) -> list[Overlap]
         for kind in kinds:
             lines, x, y = _lines(kind, swept)
             unit_x = values[x]["unit"] if x in values else SIGMA
-            found += [_overlap(data, kind, settings, a, b, unit_x, values[y]["unit"]) for a, b in _pairs(lines)]
-    return [one for one in found if one.comparison.at.size]
+            pairs = _pairs(lines, every or len(lines) <= LINES)
+            found += [_overlap(data, kind, settings, a, b, unit_x, values[y]["unit"]) for a, b in pairs]
+    return [one for one in found if one.kind == "noise" or one.ends[0] < one.ends[1]]
 
 
 def _lines(kind: Kind, swept: Swept) -> tuple[list[Line], str, str]:
@@ -125,26 +166,16 @@ def _lines(kind: Kind, swept: Swept) -> tuple[list[Line], str, str]:
     return _noises(swept, names, np.log10([tested[name] for name in names])), "", next(iter(names), "")
 
 
-def _pairs(lines: Sequence[Line]) -> Iterator[tuple[Line, Line]]:
-    """Lines that may be compared and share a seed."""
-    pairs = combinations(lines, 2) if len(lines) <= LINES else ((line, lines[0]) for line in lines[1:])
+def _pairs(lines: Sequence[Line], every: bool) -> Iterator[tuple[Line, Line]]:
+    """Lines that may be compared and share a seed: every two, else each and the first."""
+    pairs = combinations(lines, 2) if every else ((line, lines[0]) for line in lines[1:])
     return ((a, b) for a, b in pairs if a.alike(b) and (a.there & b.there).any())
 
 
 def _overlap(data: str, kind: Kind, settings: Field, a: Line, b: Line, unit_x: str, unit_y: str) -> Overlap:
     both = a.there & b.there
     curves = (a.x[both], a.y[both], b.x[both], b.y[both])
-    tested = curves[0][0] if kind == "noise" else None
-    at, matched = stats.matched_difference(*curves, tested, LEVEL)
-    area = stats.area_between(*curves, LEVEL)
-    seeds = set(settings.seeds[both].tolist())
-    ids = tuple(
-        run
-        for entrant in (*a.entrants, *b.entrants)
-        for seed, run in zip(entrant.seeds, entrant.ids, strict=True)
-        if seed in seeds
-    )
-    return Overlap(CurveComparison(data, kind, a.label, b.label, area, at, matched, unit_x, unit_y, ids), curves)
+    return Overlap(data, kind, (a, b), settings.seeds[both], curves, unit_x, unit_y)
 
 
 def _rates(swept: Swept) -> list[Line]:

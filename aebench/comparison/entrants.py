@@ -56,6 +56,7 @@ def field(rows: DataFrame) -> Field:
             data=data,
             variant=str(specs[first]["variant"]),
             label=label,
+            network=networks[first],
             ids=tuple(ids[row] for _, row in runs),
             seeds=tuple(seed for seed, _ in runs),
             spec=specs[first],

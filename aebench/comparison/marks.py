@@ -13,12 +13,15 @@ from pandas import DataFrame
 from aebench import stats
 from aebench.comparison import rules
 from aebench.comparison.entrants import Field
-from aebench.comparison.records import LEVEL, MIN_SEEDS, Entrant
+from aebench.comparison.records import LEVEL, MIN_SEEDS, Board, Entrant, Measure
 from aebench.comparison.rules import Mask
 from aebench.stats import Floats, mean_intervals, t_test
 
 FEW = f"fewer than {MIN_SEEDS} seeds carry no mark and no claim"
 NOT_EQUAL = "not ranked: another latent size or budget"
+SHORT = "not ranked: too few seeds in common"
+SAME = 1e-6
+"""Means that differ by a smaller part of their value are the same: closed forms differ in their rounding."""
 Mark = Literal["best", "tied", ""]
 
 
@@ -58,24 +61,27 @@ class Marks:
 
 def mark(name: str, better: str, why: str, values: Floats, standing: Standing) -> Marks:
     """Marks by one number, `values` `[entrants, seeds]`, NaN where missing; `why` it ranks nothing, if it does not."""
-    count = len(standing.entrants)
-    nothing = Marks(("",) * count, ("",) * count, why)
+    marks: list[Mark] = [""] * len(standing.entrants)
     if why:
-        return nothing
+        return Marks(tuple(marks), tuple(marks), why)
     among, notes = among_whom(name, values, standing)
     if among.sum() < 2:
-        return Marks(nothing.marks, nothing.notes, _why(notes))
-    first, tied, short = _best(values, among, better)
-    marks: list[Mark] = [
-        "best" if e == first else "tied" if also else "" for e, also in enumerate((tied & among).tolist())
-    ]
-    notes[among & short] = "not ranked: too few seeds in common with the best"
+        return Marks(tuple(marks), tuple(marks), _why(notes))
+    places = np.flatnonzero(among)
+    shared = values[places][:, standing.held[places].all(axis=0)]
+    first, tied = _best(shared, better)
+    equal = (shared == shared[first]).all(axis=1)  # such as the counts of parameters of two settings
+    for n, e in enumerate(places.tolist()):
+        marks[e] = "best" if equal[n] else "tied" if tied[n] else ""
     partly = [note for note in dict.fromkeys(notes.tolist()) if note.endswith(rules.REASONS)]
     return Marks(tuple(marks), tuple(notes.tolist()), "; ".join(partly))
 
 
 def among_whom(name: str, values: Floats, standing: Standing) -> tuple[Mask, NDArray[Any]]:
-    """Who is ranked by a number `[entrants]`, and why another that has it is not."""
+    """Who is ranked by a number `[entrants]`, and why another that has it is not.
+
+    All who are ranked share `MIN_SEEDS` seeds or more.
+    """
     whole = (~np.isnan(values) == standing.held).all(axis=1)
     many = standing.held.sum(axis=1) >= MIN_SEEDS
     notes = np.full(len(standing.entrants), "", dtype=object)
@@ -90,7 +96,21 @@ def among_whom(name: str, values: Floats, standing: Standing) -> tuple[Mask, NDA
     if rules.ERROR.fullmatch(name) and (among & standing.latent_kl).sum() > 1:
         notes[among & standing.latent_kl] = f"not ranked: {rules.TRADED}"
         among &= ~standing.latent_kl
-    return among, notes
+    sharing = _sharing(standing.held, among)
+    notes[among & ~sharing] = SHORT
+    return sharing, notes
+
+
+def _sharing(held: Mask, among: Mask) -> Mask:
+    """Those among some who share `MIN_SEEDS` seeds: who has the fewest in common with the others leaves first.
+
+    `held` `[entrants, seeds]`; among equals the last leaves.
+    """
+    left = among.copy()
+    while left.sum() > 1 and held[left].all(axis=0).sum() < MIN_SEEDS:
+        in_common = (held * (held[left].sum(axis=0) - 1)).sum(axis=1)[left]
+        left[np.flatnonzero(left)[np.flatnonzero(in_common == in_common.min())[-1]]] = False
+    return left
 
 
 def _why(notes: NDArray[Any]) -> str:
@@ -99,30 +119,68 @@ def _why(notes: NDArray[Any]) -> str:
     return max(dict.fromkeys(found), key=found.count) if found else "fewer than two settings have it of every seed"
 
 
-def _best(values: Floats, among: Mask, better: str) -> tuple[int, Mask, Mask]:
-    """The best mean among some, those not told from it, and those without seeds enough in common: `[entrants]`."""
-    means = np.where(among, np.nanmean(np.where(among[:, None], values, 0.0), axis=1), np.nan)
-    first = int(np.nanargmin(means) if better == "lower" else np.nanargmax(means))
-    p = p_values(values, values[first])
-    short = np.isnan(p)
-    others = among & ~short
-    others[first] = False
-    tied = np.zeros_like(among)
-    tied[others] = stats.holm(p[others]) > 1 - LEVEL
-    short[first] = False
-    return first, tied, short
+def _best(values: Floats, better: str) -> tuple[int, Mask]:
+    """The best mean of `values` `[settings, seeds]`, and which are not told from it, `[settings]`."""
+    first = int(_by_mean(values, better)[0])
+    return first, adjusted_pairs(values)[first] > 1 - LEVEL
+
+
+def _by_mean(values: Floats, better: str) -> NDArray[np.int64]:
+    """The places of `values` `[settings, seeds]` by their mean, best first."""
+    means = np.ascontiguousarray(values).mean(axis=1)  # the order of a sum decides its last digits, and so ties
+    return np.argsort(-means if better == "higher" else means, kind="stable").astype(np.int64)
 
 
 def p_values(a: Floats, b: Floats) -> Floats:
     """Two-sided p of the paired t test over the last axis, the seeds: `[..., seeds] -> [...]`.
 
-    A pair counts where both values are there; NaN below four pairs. Differences of rounding alone count as none;
-    where all are the same p is 0, and 1 where they are 0.
+    A pair counts where both values are there; NaN below four pairs. Means that differ by less than `SAME` of their
+    value have p = 1; where all differences are the same beyond that, p is 0.
     """
-    differences = a - b
-    differences[np.abs(differences) <= 1e-12 * np.maximum(np.abs(a), np.abs(b))] = 0.0
-    found = mean_intervals(differences, missing="drop")
-    return np.where(found.n < MIN_SEEDS, np.nan, t_test(found.mean, found.sd, found.n))
+    found = mean_intervals(a - b, missing="drop")
+    largest = np.nansum(np.maximum(np.abs(a), np.abs(b)), axis=-1) / np.maximum(found.n, 1)
+    p = np.where(np.abs(found.mean) <= SAME * largest, 1.0, t_test(found.mean, found.sd, found.n))
+    return np.where(found.n < MIN_SEEDS, np.nan, p)
+
+
+def adjusted_pairs(values: Floats) -> Floats:
+    """p of every two of `values` `[settings, seeds]`, Holm's adjustment over all pairs: `[settings, settings]`.
+
+    Whoever is picked by these same values, the best among them, is then told from an equal one in 5 % of boards at
+    most: its comparisons are among those adjusted for. NaN on the diagonal.
+    """
+    first, second = np.triu_indices(len(values), 1)
+    found = np.full((len(values), len(values)), np.nan)
+    found[first, second] = found[second, first] = stats.holm(p_values(values[first], values[second]))
+    return found
+
+
+@dataclass(frozen=True)
+class Order:
+    """The settings that a board ranks by one number, best first, over the seeds that all of them have."""
+
+    entrants: tuple[Entrant, ...]
+    seeds: tuple[int, ...]
+    values: Floats
+    """`[entrants, seeds]`."""
+
+    def ids(self, *places: int) -> tuple[str, ...]:
+        """The runs of some of them that were compared."""
+        own = (dict(zip(self.entrants[n].seeds, self.entrants[n].ids, strict=True)) for n in places)
+        return tuple(runs[seed] for runs in own for seed in self.seeds)
+
+
+def order(board: Board, measure: Measure) -> Order:
+    """Who is ranked by a number of a board, and what decides it; nobody where it ranks nothing."""
+    cells = {entrant.key: board.cells[entrant.key, measure.name] for entrant in board.entrants}
+    entrants = [e for e in board.entrants if not cells[e.key].note and not np.isnan(cells[e.key].interval.mean)]
+    if not measure.ranked or not entrants:
+        return Order((), (), np.empty((0, 0)))
+    seeds = sorted(set(entrants[0].seeds).intersection(*(entrant.seeds for entrant in entrants)))
+    own = [dict(zip(entrant.seeds, cells[entrant.key].values, strict=True)) for entrant in entrants]
+    values = np.array([[of[seed] for seed in seeds] for of in own], np.float64)
+    places = _by_mean(values, measure.better)
+    return Order(tuple(entrants[n] for n in places.tolist()), tuple(seeds), values[places])
 
 
 def seeds_in_words(counts: Sequence[int]) -> str:

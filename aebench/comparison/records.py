@@ -26,6 +26,8 @@ class Entrant:
     variant: str
     label: str
     """The variant, and what tells it from others of that name on this data set."""
+    network: str
+    """In words: `mlp 64-64`."""
     ids: tuple[str, ...]
     """The runs by rising seed, whatever their status."""
     seeds: tuple[int, ...]
@@ -38,7 +40,9 @@ class Cell:
     """What one entrant has of one measure."""
 
     interval: Interval
-    """Mean over the seeds that have a value; NaN where none has, bounds NaN where there is nothing to spread."""
+    """Mean over the entrant's own seeds that have a value; NaN where none has, bounds NaN where there is no spread of a
+    sample: one seed, a count, a number that runs share, or one of a closed form, whose runs are copies.
+    """
     values: tuple[float, ...]
     """One for each of the entrant's seeds, NaN where it is missing."""
     mark: Literal["best", "tied", ""]
@@ -79,6 +83,7 @@ class Part:
     """One comparison that a sentence rests on: entrant `a` against entrant `b` on one data set."""
 
     data: str
+    measure: str
     a: str
     b: str
     paired: Paired
@@ -90,12 +95,19 @@ class Part:
 class Claim:
     """A sentence that the numbers support, and the comparisons that it rests on, in the order of its text.
 
-    A sentence that says why nothing is claimed has no parts; `data`, `a` and `b` are then empty and `paired` is None.
+    A sentence that says why nothing is claimed has no parts; `measure`, `data`, `a` and `b` are then empty and `paired`
+    is None.
     """
 
     text: str
-    measure: str
     parts: tuple[Part, ...]
+    compared: int
+    """Over so many comparisons of the page Holm's adjustment was made."""
+
+    @property
+    def measure(self) -> str:
+        """That of the first comparison."""
+        return self.parts[0].measure if self.parts else ""
 
     @property
     def data(self) -> str:
@@ -156,13 +168,17 @@ class Ranking:
     """`[datasets]`: all that are compared by rank."""
     referenced: tuple[str, ...]
     """Those of them with a frozen reference, in order: the data sets of the scores."""
+    strong: tuple[str, ...]
+    """`[referenced]`: the label of the stored setting that is 1 there."""
     seeds: tuple[int, ...]
     values: Floats
     """`[variants, datasets, seeds]`, in the measure's unit."""
     scores: Floats
     """`[variants, referenced, seeds]`: 0 is PCA, 1 the stored strong run."""
     iqm: Intervals | None
-    """`[variants]`: interquartile mean of the scores; None where no data set has a reference."""
+    """`[variants]`: interquartile mean of the scores, without an interval for a closed form, whose runs are copies;
+    None where no data set has a reference.
+    """
     thresholds: Floats
     profiles: Intervals | None
     """`[variants, thresholds]`: the share of (data set, seed) with at least this score."""

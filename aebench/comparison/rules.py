@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from aebench.comparison.budgets import budget, in_words, latent
 from aebench.comparison.records import Entrant
 from aebench.comparison.variants import has_posterior, likelihood
+from aebench.known import is_closed_form
 from aebench.stats import Floats
 
 Mask = NDArray[np.bool_]
@@ -23,11 +24,10 @@ ERROR = re.compile(r"sse|mse|psnr|mae|mape|huber|bce|gaussian_nll|laplace_nll|ss
 RATE = ("kl", "aggregate_kl", "posterior_gap")
 """What a smaller β buys, down to a code that says nothing."""
 LIKELIHOOD = ("elbo", "bits_per_dim", "nll", "nll_bits_per_dim", "nll_exact")
-COUNTED = re.compile(r"parameters|flops_\w+")
-"""Counted, not measured: where all seeds have the same there is no interval."""
 
 TRADED = "settings with a latent KL trade error for KL: the rate–distortion curve compares them, at equal KL"
 SHARED = "runs that trained together share it"
+TIMED = "a time depends on the machine, and on what else it did"
 UNITS = "densities of continuous x, probabilities of binary x and likelihoods that are not known are not compared"
 LEVELS = (
     "a density of x that takes a few levels has no upper bound, a probability of x that is not binary is none: such "
@@ -46,7 +46,7 @@ def unranked(name: str, value: Mapping[str, Any]) -> str:
     if name in RATE:
         return f"{TRADED}; the KL alone ranks nothing"
     if value["unit"].startswith("ms ") or value["unit"].endswith("/s"):
-        return "a time depends on the machine, and on what else it did"
+        return TIMED
     if metric := value.get("chosen_by"):
         return f"draws were chosen by {metric}, and are ranked by nothing else"
     return "" if value.get("alike", True) else "not measured alike in all runs"
@@ -87,6 +87,23 @@ def comparable(entrants: Sequence[Entrant]) -> tuple[Mask, str]:
             others.append(f"{entrant.label} ({why})")
     note = f"Ranked are the {sum(within)} settings of {whose}, the largest group of equal size and budget"
     return np.array(within, np.bool_), f"{note}; not ranked: {listed(others)}."
+
+
+def commonest_network(entrants: Sequence[Entrant]) -> str:
+    """That of the most settings, in words, the first among equals; closed forms train none. Empty where none do."""
+    counts = Counter(entrant.network for entrant in entrants if not is_closed_form(entrant.variant))
+    return max(counts, key=counts.__getitem__) if counts else ""
+
+
+def other_network(entrant: Entrant, common: str) -> bool:
+    """Whether a setting trains another network than the commonest one: no budget, but something a reader must see."""
+    return entrant.network != common and not is_closed_form(entrant.variant)
+
+
+def with_network(label: str, entrant: Entrant, common: str) -> str:
+    """What a setting or a line of such is called in a sentence: its label, and its network where that is another."""
+    said = entrant.network in label.split(", ") or not other_network(entrant, common)
+    return label if said else f"{label} ({entrant.network})"
 
 
 def one_likelihood(entrants: Sequence[Entrant], among: Mask) -> tuple[Mask, NDArray[Any]]:

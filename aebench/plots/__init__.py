@@ -2,9 +2,8 @@
 
 A figure is a function `(frame, arrays) -> Iterator[Drawing]`:
 
-- `frame`: one row a run that ended well, of one suite; the columns of `aebench.load` and three more, `spec` (the
-  canonical specification of the run), `curves` (`{"step": [...], term: [...]}`) and `pack_runs` (how many runs shared
-  its training), see `with_documents`;
+- `frame`: one row a run that ended well, of one suite, and for figures of `WHOLE` also those that did not; the columns
+  of `aebench.load` and five more, see `with_documents`;
 - `arrays`: run id -> the arrays stored with the run, empty where there are none.
 
 A figure that finds nothing to draw yields nothing.
@@ -73,10 +72,14 @@ FIGURES = {
     "comparison_pca": ("aebench.plots.forest:comparison_pca", "each setting less PCA, paired by seed, with intervals"),
     "pareto": ("aebench.plots.pareto:pareto", "error against seconds, FLOPs and parameters, with the Pareto front"),
     "throughput": ("aebench.plots.throughput:throughput", "examples per second in training, encoding and decoding"),
-    "profiles": ("aebench.plots.profiles:profiles", "settings over the data sets: profiles of scores, and mean ranks"),
+    "profiles": ("aebench.plots.profiles:profiles", "settings over the data sets: the share of runs at each score"),
+    "ranks": ("aebench.plots.profiles:ranks", "settings over the data sets: mean ranks, and who is told from whom"),
     "tuning": ("aebench.plots.tuning:tuning", "test against validation score of every draw, and the expected best"),
 }
 """Figure -> (where its function is, one line)."""
+WHOLE = frozenset({"comparison", "comparison_pca", "pareto", "throughput", "profiles", "ranks"})
+"""Figures that stand on leaderboards, and so are given every run: who has runs that failed is ranked by none."""
+_OVER = "that several data sets rank by squared error, with four seeds or more"
 _SWEPT = "it shows runs with a constant KL weight above zero whose C, U, S, V and KL were measured (metric energy)"
 _STORED = "and none are stored with these runs; aebench evaluate stores them where there are any"
 NEEDS = {
@@ -100,18 +103,33 @@ NEEDS = {
     "comparison_pca": "it compares settings that share seeds with pca, by their squared error (metric reconstruction)",
     "pareto": "it compares the squared error and the costs of settings (metrics reconstruction and size)",
     "throughput": "it shows examples per second (metric throughput), and none were measured",
-    "profiles": "it compares settings that several data sets rank by squared error, with four seeds or more",
+    "profiles": f"it scores settings {_OVER}, where references are frozen",
+    "ranks": f"it compares settings {_OVER}",
     "tuning": "it shows the draws of a tuned suite (its key tune)",
 }
 """Figure -> why it may find nothing to draw."""
 
 
 def with_documents(frame: DataFrame, documents: Mapping[str, Mapping[str, Any]]) -> DataFrame:
-    """`frame` with the columns `spec`, `curves` and `pack_runs`, taken from the runs' documents (by id)."""
+    """`frame` with columns taken from the runs' documents (by id).
+
+    `spec`: the canonical specification of the run; `curves`: `{"step": [...], term: [...]}`; `pack_runs`: how many runs
+    shared its training; `trained_on` and `measured_on`: the device and the number of threads, in words.
+    """
     specs: list[Any] = [documents[run]["spec"] for run in frame["id"]]
     curves: list[Any] = [documents[run].get("curves") or {} for run in frame["id"]]
     packs = [((documents[run].get("cost") or {}).get("pack") or {}).get("runs") or 1 for run in frame["id"]]
-    return frame.assign(spec=specs, curves=curves, pack_runs=packs)
+    trained = [_machine(documents[run].get("made")) for run in frame["id"]]
+    measured = [_machine(documents[run].get("measured") or documents[run].get("made")) for run in frame["id"]]
+    own = {"spec": specs, "curves": curves, "pack_runs": packs, "trained_on": trained, "measured_on": measured}
+    return frame.assign(**own)
+
+
+def _machine(how: Mapping[str, Any] | None) -> str:
+    """What times depend on: `cpu, 2 threads`."""
+    device, threads = (how or {}).get("device"), (how or {}).get("threads")
+    counted = f"{threads} thread{'' if threads == 1 else 's'}" if threads else ""
+    return ", ".join(filter(None, (device and str(device), counted))) or "a machine that is not recorded"
 
 
 def file_name(text: str) -> str:

@@ -103,10 +103,14 @@ class Entered:
         cell = self.board.cells.get((entrant.key, column))  # none of a column that no run of the data set has
         return np.full(len(entrant.seeds), np.nan) if cell is None else np.array(cell.values, np.float64)
 
+    def lacks(self, entrant: Entrant, column: str) -> bool:
+        """Whether some of its runs have no value, failed ones first of all: a mean of the rest would flatter it."""
+        return bool(np.isnan(self.values(entrant, column)).any())
+
     @property
     def traded(self) -> set[str]:
         """The keys of the settings that trade error for KL: those with a latent KL, where there are several."""
-        kl = np.full((len(self.entrants), max(len(entrant.seeds) for entrant in self.entrants)), np.nan)
+        kl = np.full((len(self.entrants), max((len(e.seeds) for e in self.entrants), default=0)), np.nan)
         for row, entrant in zip(kl, self.entrants, strict=True):
             row[: len(entrant.seeds)] = self.values(entrant, KL)
         have = has_latent_kl(self.entrants, kl)
@@ -116,16 +120,18 @@ class Entered:
 def entered(rows: DataFrame, columns: Mapping[str, Mapping[str, Any]], keep: str = "") -> Entered:
     """The settings of one data set that have the first of some columns, and their leaderboard by all of them.
 
+    `rows`: every run of the data set, failed ones too, without which the board would rank what it must not.
     `columns`: name -> `{unit, better}`, as `attrs["values"]` says it. At most `MOST` settings, best by the first
     column; those of the variant `keep` are always among them.
     """
-    narrow = rows.copy(deep=False)
+    narrow, column = rows.copy(deep=False), next(iter(columns))
     kl = {KL: rows.attrs["values"][KL]} if KL in rows.attrs["values"] else {}
     narrow.attrs = {"values": {**columns, **kl}, "problems": rows.attrs.get("problems", [])}
     (board,) = boards(narrow)
-    column = next(iter(columns))
-    have = [e for e in board.entrants if not np.isnan(board.cells[e.key, column].interval.mean)]
-    mean = np.array([board.cells[entrant.key, column].interval.mean for entrant in have])
+    # a data set whose runs all lack the column has no cells of it
+    held = {e.key: cell for e in board.entrants if (cell := board.cells.get((e.key, column))) is not None}
+    have = [e for e in board.entrants if e.key in held and not np.isnan(held[e.key].interval.mean)]
+    mean = np.array([held[entrant.key].interval.mean for entrant in have])
     kept = _first(
         mean, columns[column].get("better") == "higher", np.array([e.variant == keep for e in have], np.bool_)
     )

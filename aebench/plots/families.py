@@ -46,7 +46,11 @@ def label(text: str, spec: Mapping[str, Any], common: int) -> str:
 
 
 def short(text: str, width: int, lines: int = 1) -> str:
-    """A label in at most so many lines of at most so many characters; what is too long loses its middle, as `…`."""
+    """A label in at most so many lines of at most so many characters; what is too long loses its middle, as `…`.
+
+    Names are other people's: blanks and line breaks in them are single spaces here.
+    """
+    text = " ".join(text.split())
     if len(text) <= width:
         return text
     parts = textwrap.wrap(text, width)

@@ -13,9 +13,10 @@ from pandas import DataFrame
 
 from aebench import stats
 from aebench.comparison import Entrant, Measure
+from aebench.comparison.marks import adjusted_pairs, order
 from aebench.comparison.rules import comparable
 from aebench.groups import datasets, evaluated
-from aebench.plots import Arrays, Drawing, file_name, lines, style
+from aebench.plots import Arrays, Drawing, file_name, style
 from aebench.plots.choosing import Entered, entered, page_name, pages
 from aebench.plots.families import common_latent, label, short
 from aebench.tables.numbers import format_interval
@@ -29,6 +30,8 @@ PER_PAGE = 40
 LABEL = 38
 """Characters of a setting's name."""
 CHANCE = 0.05
+NOT = "not ranked: "
+"""How the note of a cell begins that has its value and no rank."""
 FAR = 8.0
 """An axis that would reach so many times the median difference ends at half of that; arrows show what is beyond."""
 LOOKS: dict[str, dict[str, Any]] = {
@@ -77,8 +80,8 @@ def comparison(frame: DataFrame, arrays: Arrays, control: str = BEST) -> Iterato
     `control`: a variant, or `best` for the setting that the leaderboard has as the best. A data set without it has no
     figure.
     """
-    for column in MEASURES:
-        for data, rows in datasets(lines.measured(frame, [column])):
+    for column in (name for name in MEASURES if name in frame):
+        for data, rows in datasets(frame):
             shown = entered(rows, {column: frame.attrs["values"][column]}, control)
             if (chosen := the_control(shown, column, control)) is None:
                 continue
@@ -97,8 +100,8 @@ def comparison_pca(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
 def the_control(shown: Entered, column: str, control: str) -> Entrant | None:
     """The setting that the others are compared with: of this variant, or the best; None where there is none.
 
-    One that the leaderboard ranks; where it ranks none, one of the common latent size and budget without a latent KL,
-    else any; of these the one with the best mean.
+    One that the leaderboard ranks; where it ranks none, one of the common latent size and budget without a latent KL
+    and with all its values, else any; of these the one with the best mean.
     """
     own = [entrant for entrant in shown.entrants if control in (BEST, entrant.variant)]
     if shown.board.measures[0].ranked:
@@ -106,17 +109,18 @@ def the_control(shown: Entered, column: str, control: str) -> Entrant | None:
     else:
         alike, _ = comparable(shown.entrants)
         equal = {entrant.key for entrant, same in zip(shown.entrants, alike.tolist(), strict=True) if same}
-        fair = [entrant for entrant in own if entrant.key in equal - shown.traded]
+        fair = [e for e in own if e.key in equal - shown.traded and not shown.lacks(e, column)]
     return next(iter(fair or own), None)
 
 
 def compare(shown: Entered, against: Against, common: int) -> list[Row]:
     """Every setting that shares a seed with the control, best mean first; the control is not one of them.
 
-    Better or worse is who is so by the interval, and by the paired t test after Holm's adjustment for all settings
-    that are ranked.
+    Better or worse is who is so by the interval, and by the paired t test after Holm's adjustment for all pairs of
+    ranked settings, as on the leaderboard: the control may have been picked by these same runs.
     """
     column, control, found = against.measure.name, against.control, list[Row]()
+    adjusted = _adjusted(shown, against)
     values = dict(zip(control.seeds, shown.values(control, column), strict=True))
     for entrant in shown.entrants:
         pairs = zip(entrant.seeds, shown.values(entrant, column), strict=True)
@@ -125,18 +129,34 @@ def compare(shown: Entered, against: Against, common: int) -> list[Row]:
         if entrant is control or not len(both):
             continue
         paired = stats.paired(both[:, 0], both[:, 1], against.measure.better)
-        why = shown.board.cells[entrant.key, column].note.partition("not ranked: ")[2]
-        why = why if against.measure.ranked else against.measure.note
+        name = label(entrant.label, entrant.spec, common)
+        why = _why(shown, against, entrant, name)
         look = paired.claim if paired.claim == "too few" or not why else "unranked"
-        found.append(Row(label(entrant.label, entrant.spec, common), paired, look, why))
-    ranked = [i for i, row in enumerate(found) if row.look in ("better", "worse")]
-    compared = [i for i, row in enumerate(found) if row.look in ("better", "worse", "undecided")]
-    adjusted = dict(zip(compared, stats.holm([found[i].paired.p for i in compared]), strict=True)) if compared else {}
-    for i in ranked:
-        if adjusted[i] > CHANCE:
-            found[i] = replace(found[i], look="undecided")
+        if look in ("better", "worse") and not adjusted.get(entrant.key, 1.0) <= CHANCE:
+            look = "undecided"
+        found.append(Row(name, paired, look, why))
     sign = -1 if against.measure.better == "higher" else 1
     return sorted(found, key=lambda row: sign * row.paired.difference.mean)
+
+
+def _adjusted(shown: Entered, against: Against) -> dict[str, float]:
+    """The adjusted p of each ranked setting against the control, by its key; of none where that is not ranked."""
+    found = order(shown.board, against.measure)
+    keys = [entrant.key for entrant in found.entrants]
+    if against.control.key not in keys:
+        return {}
+    return dict(zip(keys, adjusted_pairs(found.values)[keys.index(against.control.key)].tolist(), strict=True))
+
+
+def _why(shown: Entered, against: Against, entrant: Entrant, name: str) -> str:
+    """Why the leaderboard does not rank a setting, or its control; empty where it ranks both."""
+    note = shown.board.cells[entrant.key, against.measure.name].note
+    of_control = shown.board.cells[against.control.key, against.measure.name].note
+    if shown.lacks(entrant, against.measure.name):
+        return f"{name} ({note})"
+    if not against.measure.ranked:
+        return against.measure.note
+    return note.removeprefix(NOT) or (of_control and f"the control is not: {of_control.removeprefix(NOT)}")
 
 
 def _pages(stem: str, shown: Entered, against: Against, common: int, how: str) -> Iterator[Drawing]:
@@ -217,7 +237,8 @@ def _caption(against: Against, page: Sequence[Row]) -> str:
     if methods:
         said.append(f"Bars: 95 % intervals ({'; '.join(methods)}), not adjusted for their number.")
     if looks & {"better", "worse"}:
-        said.append("Better and worse by interval and by paired t test, with Holm's adjustment for all of them.")
+        how = "Holm's adjustment for all pairs of ranked settings"
+        said.append(f"Better and worse by interval and by paired t test, with {how}.")
     if "too few" in looks:
         said.append("With 3 seeds or fewer no interval is drawn, and nothing is claimed.")
     if why:

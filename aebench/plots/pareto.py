@@ -20,6 +20,7 @@ from aebench.groups import datasets, evaluated, seeds
 from aebench.plots import Arrays, Drawing, file_name, labels, lines, style
 from aebench.plots.choosing import Entered, entered
 from aebench.plots.families import NAMES, common_latent, family, label, legend_columns, short
+from aebench.plots.timed import Range, Timed, on_one_machine, spread
 from aebench.stats import Interval
 
 Floats = NDArray[np.float64]
@@ -32,10 +33,13 @@ COSTS = {
 }
 LABEL = 30
 """Characters of a name beside a point."""
-TRADING = "with a latent KL"
+TRADING, LACKING = "with a latent KL", "with runs that failed"
+NEVER = (TRADING, LACKING)
+"""Kinds that are not on the front, as their means are of no use for it."""
 LOOKS: dict[str, dict[str, Any]] = {
     **{name: style.series_style(i) for i, name in enumerate(NAMES)},
     TRADING: {"marker": "v", "color": "0.5", "mfc": "white"},
+    LACKING: {"marker": "X", "color": "0.5", "mfc": "white"},
 }
 FRONT: dict[str, Any] = {"color": style.REFERENCE, "ls": (0, (4, 2)), "lw": 1, "drawstyle": "steps-post"}
 
@@ -48,18 +52,23 @@ class Point:
     kind: str
     """One of `LOOKS`."""
     error: Interval
-    costs: dict[str, Interval]
+    costs: dict[str, Range]
     """Over distinct values: runs that trained together have one in common."""
 
 
 def pareto(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
-    """For each data set the error against each cost in which settings differ, and the front of those not dominated."""
-    for data, rows in datasets(lines.measured(frame, [ERROR])):
-        shown = entered(with_costs(rows), {ERROR: frame.attrs["values"][ERROR], **dict.fromkeys(COSTS, ABOUT)})
-        points = points_of(shown)
-        costs = [cost for cost in COSTS if len({p.costs[cost].mean for p in able(points, cost)}) > 1]
+    """For each data set the error against each cost in which settings differ, and the front of those not dominated.
+
+    Seconds are those of the machine, and the number of threads, that most runs were trained with.
+    """
+    for data, rows in datasets(frame if ERROR in frame else frame.iloc[:0]):
+        timed = on_one_machine(with_costs(rows), ["seconds"], "trained_on")
+        shown = entered(timed.rows, {ERROR: frame.attrs["values"][ERROR], **dict.fromkeys(COSTS, ABOUT)})
+        points = points_of(shown) if shown.entrants else []
+        costs = [cost for cost in COSTS if len({p.costs[cost].median for p in able(points, cost)}) > 1]
         if costs:
-            caption = _caption(f"{evaluated(rows)} squared error on {data}", rows, shown, points)
+            what = f"{evaluated(rows)} squared error on {data}"
+            caption = _caption(what, rows, shown, points, timed if "seconds" in costs else None)
             yield _panels(f"pareto-{file_name(data)}", data, points, costs, caption)
 
 
@@ -79,28 +88,28 @@ def points_of(shown: Entered) -> list[Point]:
     found, traded = list[Point](), shown.traded
     common = common_latent(entrant.spec for entrant in shown.entrants)
     for entrant in shown.entrants:
-        kind = TRADING if entrant.key in traded else family(entrant.variant)
-        costs = {cost: stats.mean_interval(np.unique(shown.values(entrant, cost)), missing="drop") for cost in COSTS}
+        kind = TRADING if entrant.key in traded else LACKING if shown.lacks(entrant, ERROR) else family(entrant.variant)
+        costs = {cost: spread(np.unique(shown.values(entrant, cost))) for cost in COSTS}
         error = shown.board.cells[entrant.key, ERROR].interval
         found.append(Point(label(entrant.label, entrant.spec, common), kind, error, costs))
     return found
 
 
 def able(points: Sequence[Point], cost: str) -> list[Point]:
-    """Those that can be on the front: settings with a latent KL trade error for it, and cannot."""
-    return [point for point in points if point.kind != TRADING and _there(point, cost)]
+    """Those that can be on the front: settings that trade error for a latent KL cannot, nor those with failed runs."""
+    return [point for point in points if point.kind not in NEVER and _there(point, cost)]
 
 
 def front(points: Sequence[Point], cost: str) -> list[Point]:
     """Those that no other beats in error or cost without losing in the other, by rising cost."""
     held = able(points, cost)
-    where = np.array([(point.costs[cost].mean, point.error.mean) for point in held]).reshape(-1, 2)
+    where = np.array([(point.costs[cost].median, point.error.mean) for point in held]).reshape(-1, 2)
     best = [point for point, on in zip(held, stats.pareto(where, ("lower", "lower")), strict=True) if on]
-    return sorted(best, key=lambda point: point.costs[cost].mean)
+    return sorted(best, key=lambda point: point.costs[cost].median)
 
 
 def _there(point: Point, cost: str) -> bool:
-    return bool(np.isfinite(point.costs[cost].mean))
+    return bool(np.isfinite(point.costs[cost].median))
 
 
 @style.styled
@@ -130,14 +139,15 @@ def _panels(name: str, data: str, points: Sequence[Point], costs: Sequence[str],
 
 
 def _panel(ax: Axes, points: Sequence[Point], cost: str) -> None:
-    """The means with their intervals both ways, and the front."""
+    """Means of the error with their intervals, medians of the cost with their ranges, and the front."""
     for point in points:
         price, error = point.costs[cost], point.error
-        across, along = (np.nan_to_num([[i.mean - i.low], [i.high - i.mean]]) for i in (price, error))
+        across = np.nan_to_num([[price.median - price.low], [price.high - price.median]])
+        along = np.nan_to_num([[error.mean - error.low], [error.high - error.mean]])
         look: dict[str, Any] = LOOKS[point.kind] | {"linestyle": "", "capsize": 0, "elinewidth": 1, "zorder": 3}
-        ax.errorbar([price.mean], [error.mean], yerr=along, xerr=across, **look)
+        ax.errorbar([price.median], [error.mean], yerr=along, xerr=across, **look)
     best = front(points, cost)
-    ax.plot([p.costs[cost].mean for p in best], [p.error.mean for p in best], **FRONT, zorder=2)
+    ax.plot([p.costs[cost].median for p in best], [p.error.mean for p in best], **FRONT, zorder=2)
     ax.set_xlabel(COSTS[cost])
     ax.set_ylabel("squared error per example")
     ax.margins(0.1, 0.12)
@@ -150,20 +160,25 @@ def _names(ax: Axes, points: Sequence[Point], cost: str) -> list[int]:
     """Write the names, those on the front first and bold; those without room."""
     best = front(points, cost)
     order = [*best, *(p for p in points if p not in best and _there(p, cost))]
-    where = np.array([(p.costs[cost].mean, p.error.mean) for p in order])
-    ends = [(p.costs[cost].mean, y) for p in order for y in (p.error.low, p.error.high)]
+    where = np.array([(p.costs[cost].median, p.error.mean) for p in order])
+    ends = [(p.costs[cost].median, y) for p in order for y in (p.error.low, p.error.high)]
     ends += [(x, p.error.mean) for p in order for x in (p.costs[cost].low, p.costs[cost].high)]
     bars = np.array(ends)[np.isfinite(ends).all(axis=1)]
     return labels.place(ax, where, [short(p.label, LABEL) for p in order], bars, bold=len(best))
 
 
-def _caption(what: str, rows: DataFrame, shown: Entered, points: Sequence[Point]) -> str:
+def _caption(what: str, rows: DataFrame, shown: Entered, points: Sequence[Point], timed: Timed | None) -> str:
+    kinds = {point.kind for point in points}
     said = [
         f"{what} (squared units of the data, summed over elements) against cost, lower is better in both: "
-        f"{seeds(rows)}, along costs where they were measured more than once. Dashed: the Pareto front, the settings "
-        "that no other beats in one without losing in the other; their names are bold. Seconds are of the machine "
-        "that the results name."
+        f"{seeds(lines.measured(rows, [ERROR]))}; of costs that differ from pack to pack the median and the range. "
+        "Dashed: the Pareto front, the settings that no other beats in one without losing in the other; their names "
+        "are bold."
     ]
-    if any(point.kind == TRADING for point in points):
+    if timed:
+        said.append(f"Seconds are of {timed.machine}.{timed.left(shown.board.entrants, 'seconds')}")
+    if TRADING in kinds:
         said.append(f"{TRADED[0].upper()}{TRADED[1:]}; they are not on the front.")
+    if LACKING in kinds:
+        said.append("Settings with runs that failed are not on the front: a mean of the rest would flatter them.")
     return " ".join(said) + shown.words

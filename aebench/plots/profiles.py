@@ -1,4 +1,4 @@
-"""Settings over several data sets: performance profiles, interquartile means, mean ranks and who differs from whom."""
+"""Settings over several data sets: performance profiles; mean ranks, interquartile means and who differs from whom."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from pandas import DataFrame
 
 from aebench import references
 from aebench.comparison import Ranking, ranking
+from aebench.comparison.marks import seeds_in_words
+from aebench.comparison.rules import listed
 from aebench.plots import Arrays, Drawing, style
 from aebench.plots.choosing import MOST, page_name, pages
 from aebench.plots.families import legend_columns, short
@@ -20,6 +23,8 @@ from aebench.plots.forest import MEASURES
 from aebench.stats import Friedman, Intervals, Refusal
 from aebench.tables.numbers import format_interval
 
+CUT = 5
+"""Settings that a caption names of those with runs below the axis."""
 COLOURED = 5
 """Profiles in colour with a band; those of other settings are grey."""
 PER_PAGE = 40
@@ -35,23 +40,34 @@ LOOKS: dict[str, dict[str, Any]] = {
 
 
 def profiles(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
-    """Over all data sets: the share of runs that reach each score, then interquartile means and mean ranks.
+    """Over all data sets: the share of runs that reach each score, where references are frozen for these data."""
+    found = _ranking(frame)
+    if found is None or found.iqm is None or found.profiles is None:
+        return
+    drawing = _profiles(found, found.profiles, np.argsort(-found.iqm.mean, kind="stable")[:MOST].tolist())
+    yield replace(drawing, caption=drawing.caption + _left(found, "interquartile mean"))
 
-    One figure for all data sets. Scores are drawn where references are frozen for these data.
-    """
-    found = ranking(frame, references.load())
-    if found is None:
+
+def ranks(frame: DataFrame, arrays: Arrays) -> Iterator[Drawing]:
+    """Over all data sets: mean ranks, and interquartile means of scores where references are frozen."""
+    if (found := _ranking(frame)) is None:
         return
     ranked = found.friedman.ranks if isinstance(found.friedman, Friedman) else found.ranks.mean
-    order = [int(i) for i in np.argsort(ranked, kind="stable")]
-    left = f" Of {len(order)} settings the {MOST} best by mean rank are shown." if len(order) > MOST else ""
-    if found.iqm is not None and found.profiles is not None:
-        drawing = _profiles(found, found.profiles, np.argsort(-found.iqm.mean, kind="stable")[:MOST].tolist())
-        yield replace(drawing, caption=drawing.caption + left)
-    several = pages(order[:MOST], PER_PAGE)
+    several = pages([int(i) for i in np.argsort(ranked, kind="stable")[:MOST]], PER_PAGE)
     for i, page in enumerate(several):
-        drawing = _ranks(page_name("profiles-ranks", i, len(several)), found, page)
-        yield replace(drawing, caption=drawing.caption + left)
+        drawing = _ranks(page_name("ranks", i, len(several)), found, page)
+        yield replace(drawing, caption=drawing.caption + _left(found, "mean rank"))
+
+
+def _ranking(frame: DataFrame) -> Ranking | None:
+    """The ranking that a report has made of these runs already, or one of its own."""
+    made = frame.attrs.get("ranking")
+    return next(iter(made), None) if made is not None else ranking(frame, references.load())
+
+
+def _left(found: Ranking, by: str) -> str:
+    count = len(found.labels)
+    return f" Of {count} settings the {MOST} best by {by} are shown." if count > MOST else ""
 
 
 @style.styled
@@ -79,17 +95,29 @@ def _profiles(found: Ranking, shares: Intervals, order: Sequence[int]) -> Drawin
     style.legend_below(figure, handles[::-1], columns)
     caption = (
         f"Share of runs, those of {', '.join(found.referenced)} pooled, whose score by {_measure(found)} is at least "
-        f"what the axis says; higher is better. {_many(len(found.seeds), 'seed')} each; bands: 95 % intervals at each "
-        f"score ({shares.method}). In colour the best by interquartile mean."
+        f"what the axis says; higher is better. {_seeds(found)} each; bands: 95 % intervals at each score "
+        f"({shares.method}). In colour the best by interquartile mean.{_below(found)}"
     )
     said = "; ".join(f"{found.labels[i]} {_said(found.iqm, i)}" for i in order)
     words = f"Performance profiles. Interquartile means of the score: {said}."
     return Drawing("profiles", " ".join([caption, *found.notes]), words, figure)
 
 
+def _below(found: Ranking) -> str:
+    """What the axis cuts off, as a sentence that begins with a space: thresholds begin no lower than some score."""
+    measured = ~np.isnan(found.scores)
+    worse = measured & (found.scores < found.thresholds[0])
+    shares = worse.sum(axis=(1, 2)) / np.maximum(measured.sum(axis=(1, 2)), 1)
+    said = [f"{found.labels[i]} ({shares[i]:.0%})" for i in np.argsort(-shares, kind="stable") if shares[i] > 0]
+    if not said:
+        return ""
+    begins = f"{found.thresholds[0]:.2g}".replace("-", "−")
+    return f" The axis begins at {begins}, and of some settings runs lie below: {listed(said, CUT)}."
+
+
 @style.styled
 def _ranks(name: str, found: Ranking, page: Sequence[int]) -> Drawing:
-    cliques = found.friedman.cliques if isinstance(found.friedman, Friedman) else ()
+    cliques = _cliques(found)
     panels = 1 if found.iqm is None else 2
     figure, [axes] = style.panels(1, panels, (style.WIDTH, 1.6 + 0.2 * len(page)), sharey=True)
     kinds = _kinds(found)
@@ -106,12 +134,20 @@ def _ranks(name: str, found: Ranking, page: Sequence[int]) -> Drawing:
     for ax in axes:
         ax.tick_params(axis="y", length=0)
     figure.suptitle(f"Over {_many(len(found.data), 'data set')}, by {_measure(found)}")
+    if isinstance(layout := figure.get_layout_engine(), ConstrainedLayoutEngine):
+        layout.set(w_pad=0.1)  # the last number of an axis stands half beyond it
     shown = [kind for kind in LOOKS if kind and kind in {kinds[i] for i in page}]
     handles = [Line2D([], [], **LOOKS[kind], ls="") for kind in shown]
     handles += [Line2D([], [], color="0.15", lw=2.5, label="not told apart")] if cliques else []
     style.legend_below(figure, handles, 4)
     said = "; ".join(f"{found.labels[i]} {_said(found.ranks, i)}" for i in page)
     return Drawing(name, _caption(found), f"Mean ranks by {_measure(found)}, 1 is best: {said}.", figure)
+
+
+def _cliques(found: Ranking) -> tuple[tuple[int, ...], ...]:
+    """Who is not told apart; nothing where Friedman's test finds no difference, for then no pair is tested."""
+    tested = found.friedman
+    return tested.cliques if isinstance(tested, Friedman) and tested.p < 1 - tested.level else ()
 
 
 def _kinds(found: Ranking) -> list[str]:
@@ -146,7 +182,7 @@ def _brackets(ax: Axes, found: Ranking, page: Sequence[int], cliques: Sequence[S
 def _caption(found: Ranking) -> str:
     said = [
         f"Mean rank by {_measure(found)} over {', '.join(found.data)}, 1 is best, of {len(found.labels)} settings; "
-        f"{_many(len(found.seeds), 'seed')} each; bars: 95 % intervals ({found.ranks.method})."
+        f"{_seeds(found)} each; bars: 95 % intervals ({found.ranks.method})."
     ]
     if found.iqm is not None:
         said.append(f"Interquartile means over {', '.join(found.referenced)}: 95 % intervals ({found.iqm.method}).")
@@ -156,6 +192,11 @@ def _caption(found: Ranking) -> str:
         said.append(f"Better and worse than {found.control}: Wilcoxon's signed-rank test with Holm's adjustment.")
     if isinstance(found.friedman, Refusal):
         said.append(f"No critical difference: {found.friedman.why}.")
+    elif found.friedman.p >= 1 - found.friedman.level:
+        said.append(
+            f"Friedman's test over {_many(found.friedman.n, 'data set')} finds no difference (p = "
+            f"{found.friedman.p:.2g}); no pair is tested."
+        )
     else:
         said.append(
             f"Vertical bars join settings whose mean ranks differ by no more than Nemenyi's critical difference, "
@@ -167,6 +208,12 @@ def _caption(found: Ranking) -> str:
 
 def _measure(found: Ranking) -> str:
     return MEASURES.get(found.measure, found.measure)
+
+
+def _seeds(found: Ranking) -> str:
+    """How many seeds a setting has on a data set: `5 seeds`, `4 to 10 seeds`."""
+    counts = (~np.isnan(found.values)).sum(axis=2)
+    return seeds_in_words([int(counts.min()), int(counts.max())])
 
 
 def _said(values: Intervals, i: int) -> str:

@@ -6,6 +6,7 @@ Figures are made without pyplot; settings of matplotlib change only within `styl
 from __future__ import annotations
 
 import functools
+import re
 import textwrap
 from collections.abc import Callable, Sequence
 from itertools import cycle
@@ -19,6 +20,7 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from aebench.store import atomic
@@ -29,6 +31,8 @@ T = TypeVar("T")
 WIDTH = 7.0
 """Inches: a page without margins."""
 DPI = 160
+CONTROLS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""What turns the direction of writing, and has no picture of its own."""
 
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib, so that a file is the same on every machine
@@ -147,9 +151,14 @@ def wrap(text: str, width: int) -> str:
 def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
     """Write `name.svg` and `name.png` into the folder, each whole or not at all.
 
+    Letters are drawn in the order in which they stand, so that controls of the direction of writing go: no font draws
+    them.
     Figures of the same data give the same bytes: no dates, no versions, ids by a fixed salt.
     """
     svg, png = folder / f"{name}.svg", folder / f"{name}.png"
+    for text in figure.findobj(Text):
+        if (plain := CONTROLS.sub("", text.get_text())) != text.get_text():
+            text.set_text(plain)
     with mpl.rc_context(RC):
         if (layout := figure.get_layout_engine()) is not None:
             layout.execute(figure)

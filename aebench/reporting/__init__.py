@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aebench import comparison, plots
+from aebench import comparison, plots, references
 from aebench.comparison.budgets import refuse_mixed_budgets
 from aebench.reporting import account, figures, html
 from aebench.reporting.boards import leaderboard
 from aebench.reporting.content import Card, Content, glossary, said
 from aebench.reporting.files import Files, usual_place
 from aebench.reporting.gathered import Gathered, SharedDict, SharedList, gather, settled
+from aebench.reporting.names import isolated, turning
 from aebench.reporting.sections import sections
 from aebench.reporting.summaries import write_tables
 from aebench.reporting.variants import explained, variant_page
@@ -55,19 +56,20 @@ def report(
     if len(found.folders) > 1:
         refuse_mixed_budgets(*_budgets(found))
     with settled():
-        content, summaries = replace(_begun(found), figure_files=figure_files), dict[str, tuple[str, ...]]()
+        content = replace(_begun(found), figure_files=figure_files)
         if found.documents:
             compared = _compared(found)
-            links, summaries = write_tables(compared.frame, files)
+            links = write_tables(compared.frame, files)
             pictures, complete = _figures(functions, found, compared, files, all_figures)
             drawn()
             content = replace(content, complete=complete, tables=links)
             content = _filled(content, found, compared, pictures, files)
+            content = _with_variants(content, found, compared.boards, files)
         embed = lambda drawing: html.embedded(files.folder / drawing.stem)  # noqa: E731
         page = html.page("index.html", title=content.title, content=content, embedded=embed)
         if not figure_files:
             files.drop("figures")
-        return files.publish(written(content, summaries), page)
+        return files.publish(written(content), page)
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class _Compared:
     """The same with what figures and comparisons need."""
     choices: Sequence[Choice]
     boards: Sequence[comparison.Board]
+    ranking: comparison.Ranking | None
 
 
 def _budgets(found: Gathered) -> tuple[dict[str, list[Any]], dict[str, Any]]:
@@ -92,9 +95,7 @@ def _begun(found: Gathered) -> Content:
     """What can be said without a run."""
     documents = found.documents.values()
     good = sum(document["status"] == "ok" for document in documents)
-    return Content(
-        found.name, found.about, account.counted(found.total, documents), good, account.again(found.folders)
-    )  # fmt: skip
+    return Content(found.name, found.about, account.counted(found.total, documents), good, account.again(found.folders))
 
 
 def _compared(found: Gathered) -> _Compared:
@@ -112,16 +113,16 @@ def _compared(found: Gathered) -> _Compared:
 
         told = told_apart(told, choices)
         told.attrs["values"] = SharedDict(told.attrs["values"])
-    told.attrs["choices"] = SharedList(choices)
-    return _Compared(frame, told, choices, comparison.boards(told))
+    ranking = comparison.ranking(told, references.load())
+    told.attrs |= {"choices": SharedList(choices), "ranking": SharedList([ranking])}  # what figures need not make again
+    return _Compared(frame, told, choices, comparison.boards(told), ranking)
 
 
 def _figures(
     functions: Mapping[str, Any], found: Gathered, compared: _Compared, files: Files, all_figures: bool
 ) -> tuple[list[figures.Figure], bool]:
-    """Draw what the runs that ended well show; whether that is all there is."""
-    good = compared.told[compared.told["status"] == "ok"]
-    return figures.draw(functions, found.figures, good, found.arrays, files, all_figures=all_figures)
+    """Draw what the runs show; whether that is all there is."""
+    return figures.draw(functions, found.figures, compared.told, found.arrays, files, all_figures=all_figures)
 
 
 def _filled(
@@ -131,17 +132,15 @@ def _filled(
     pictures: Sequence[figures.Figure],
     files: Files,
 ) -> Content:
-    """What the runs say; the pages of the variants are written on the way."""
-    from aebench import references
-
+    """What the runs say."""
     documents, boards, told = list(found.documents.values()), compared.boards, compared.told
     runs = {entrant.key: entrant.ids for board in boards for entrant in board.entrants}
     several = len(found.folders) > 1
     went = (account.went(folder.commands(), folder.name if several else "") for folder in found.folders)
     costs = [*filter(None, went), account.cost(documents, found.frame)]
-    curves, ranking = comparison.curve_comparisons(told), comparison.ranking(told, references.load())
+    curves, ranking = comparison.curve_comparisons(told), compared.ranking
     pages = {name: f"{files.claim('variants', name, '.html')}.html" for name in dict.fromkeys(found.frame["variant"])}
-    full = replace(
+    return replace(
         content,
         facts=account.facts(documents, found.frame, len(runs)),
         claims=said(comparison.claims(told, boards), boards) if content.good else (),
@@ -152,7 +151,13 @@ def _filled(
         failures=account.failures(documents, found.frame),
         problems=tuple(found.problems),
     )
-    for card in full.cards:
-        own = variant_page(card.name, boards, full, found)
-        files.write(card.page, html.page("variant.html", title=card.name, content=full, variant=own, root="../"))
-    return full
+
+
+def _with_variants(content: Content, found: Gathered, boards: Sequence[comparison.Board], files: Files) -> Content:
+    """Write the page of each variant; the content as pages show it, with names that turn a text around isolated."""
+    names = turning(found)
+    shown = isolated(content, names)
+    for card in content.cards:
+        own = isolated(variant_page(card.name, boards, content, found), names)
+        files.write(card.page, html.page("variant.html", title=own.name, content=shown, variant=own, root="../"))
+    return shown

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aebench.comparison.marks import order
 from aebench.store.frame import COSTS
 from aebench.tables.numbers import format_interval
 
@@ -91,12 +92,8 @@ def leaderboard(board: Board) -> Leaderboard:
 def _ordered(board: Board, by: Measure | None) -> Sequence[Entrant]:
     if by is None:
         return board.entrants
-    cells = {entrant.key: board.cells[entrant.key, by.name] for entrant in board.entrants}
-    sign = -1 if by.better == "higher" else 1
-    ranked = [e for e in board.entrants if not cells[e.key].note and not math.isnan(cells[e.key].interval.mean)]
-    keys = {entrant.key for entrant in ranked}
-    ranked.sort(key=lambda entrant: sign * cells[entrant.key].interval.mean)
-    return [*ranked, *(entrant for entrant in board.entrants if entrant.key not in keys)]
+    ranked = order(board, by).entrants
+    return [*ranked, *(entrant for entrant in board.entrants if entrant not in ranked)]
 
 
 def opening(measures: Sequence[Measure]) -> frozenset[str]:

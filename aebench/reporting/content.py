@@ -16,15 +16,25 @@ if TYPE_CHECKING:
     from aebench.reporting.sections import Section
 
 METHODS = (
-    "Intervals are 95 % t intervals of the mean over seeds. Settings are compared paired by seed, as runs of one seed "
-    "share the order of examples and the noise.",
-    "★ has the best mean among the settings that may be ranked; ≈ is not told from it by a paired t test at 5 %, "
-    "Holm's adjustment over all others. Only settings of one latent size and one budget, with four seeds or more that "
-    "all ended well, are ranked; errors rank no two settings that trade error for a latent KL.",
+    "Intervals are 95 % t intervals of the mean over seeds: over initial weights, the order of examples and the noise, "
+    "not over test examples. A closed form, which has no seeds, has none. Settings are compared paired by seed, as "
+    "runs of one seed share order and noise.",
+    "★ has the best mean, over the seeds that all ranked settings share; ≈ is not told from it by a paired t test at "
+    "5 %, Holm's adjustment over all pairs of ranked settings. Only settings of one latent size and one budget, with "
+    "four seeds or more that all ended well, are ranked; errors rank no two settings that trade error for a latent KL.",
+    "Beside a difference: P(better), how often the first is better at one seed (a tie is half; Wilson's interval), and "
+    "g, Hedges' effect size: the mean of the paired differences in their standard deviations, positive where the first "
+    "is better.",
     "Choices are made on validation, and all numbers here are of the test part, or of the training part where the data "
     "have no other.",
 )
 """How the numbers were made, for those who check."""
+SENTENCES = (
+    "A sentence claims a lead where the board tells both settings apart, where Holm's adjustment over all comparisons "
+    "that the page looked at ({}) leaves p at 5 % or less, from four pairs of seeds on, and where its interval holds "
+    "no equality: it asks for more than ≈ does. There are at most three sentences."
+)
+"""How the sentences were made; the number of comparisons is that of the page."""
 MAKING = ("system", "aebench", "torch, Python", "made")
 """Facts that say how the results were made, not what was compared."""
 
@@ -36,6 +46,8 @@ class Said:
     text: str
     ids: tuple[str, ...]
     strips: tuple[Strip, ...]
+    compared: int
+    """Comparisons that the page looked at."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +97,8 @@ class Content:
     def methods(self) -> tuple[str, ...]:
         """How the numbers were made; nothing where there are none."""
         left = () if self.complete else (f"Not all figures are drawn: {LEFT_OUT}",)
-        return (*METHODS, *left) if self.boards else ()
+        told = (SENTENCES.format(claim.compared) for claim in self.claims[:1])
+        return (*METHODS[:2], *told, *METHODS[2:], *left) if self.boards else ()
 
     @property
     def strip_methods(self) -> str:
@@ -135,7 +148,7 @@ def said(claims: Sequence[Claim], boards: Sequence[Board]) -> tuple[Said, ...]:
     for claim in claims:
         # a sentence about curves names them by their labels
         pairs = [(part, labels.get(part.a, part.a), labels.get(part.b, part.b)) for part in claim.parts]
-        found.append(Said(claim.text, claim.ids, tuple(strip(part, claim.measure, a, b) for part, a, b in pairs)))
+        found.append(Said(claim.text, claim.ids, tuple(strip(part, a, b) for part, a, b in pairs), claim.compared))
     return tuple(found)
 
 

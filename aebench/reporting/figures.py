@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from aebench.reporting.files import Files
 
 STANDARD = (
-    "comparison", "rate_distortion", "sparsity", "reconstructions", "pareto", "profiles", "denoised", "samples",
-    "traversals", "latent", "kl_per_dimension", "curves", "throughput", "tuning", "denoising",
+    "comparison", "rate_distortion", "sparsity", "reconstructions", "pareto", "profiles", "ranks", "denoised",
+    "samples", "traversals", "latent", "kl_per_dimension", "curves", "throughput", "tuning", "denoising",
 )  # fmt: skip
 """Drawn of every comparison, where they find something to draw; studies of one question are drawn where named."""
 ONE_RUN = frozenset({"reconstructions", "denoised", "samples", "traversals", "latent"})
 """Figures that show the run of the lowest seed of each setting, and so are given no other."""
 STORED = ONE_RUN | {"kl_per_dimension"}
 """Figures of the standard set that show stored arrays: looked at only where a run has any."""
-ACROSS = frozenset({"profiles", "tuning", "latent_picture"})
+ACROSS = frozenset({"profiles", "ranks", "tuning", "latent_picture"})
 """Figures that look at all data sets at once; others draw each alone. Of a user's own figure that is not known."""
 WORK = 70_000
 """Drawings of a report times its runs: what a drawing costs grows with the runs, and so does all else."""
@@ -39,9 +39,9 @@ TITLES = {
     "curves": "Terms of the loss", "denoised": "Denoised images", "denoising": "Denoising gain",
     "kl_direction": "Direction of the KL", "kl_per_dimension": "KL per dimension", "latent": "Latent space",
     "losses": "Losses trained and measured", "notes": "Errors by family", "overcomplete": "Wide codes",
-    "pareto": "Error against cost", "profiles": "Profiles and mean ranks", "rate_distortion": "Rate and distortion",
-    "samples": "Samples from the prior", "sparsity": "Sparsity and error", "traversals": "Latent traversals",
-    "tuning": "Draws",
+    "pareto": "Error against cost", "profiles": "Performance profiles", "ranks": "Mean ranks",
+    "rate_distortion": "Rate and distortion", "samples": "Samples from the prior", "sparsity": "Sparsity and error",
+    "traversals": "Latent traversals", "tuning": "Draws",
 }  # fmt: skip
 """Headings of figures; others go by their names."""
 SCREEN = 144
@@ -111,22 +111,23 @@ def draw(
     *,
     all_figures: bool = False,
 ) -> tuple[list[Figure], bool]:
-    """Draw and save the figures of the runs that ended well, and whether that is all there is.
+    """Draw and save the figures, and whether that is all there is.
 
-    `all_figures` draws whatever it costs.
+    `frame`: every run; most figures are given those that ended well. `all_figures` draws whatever it costs.
     """
-    if not len(frame):
+    good = frame[frame["status"] == "ok"]
+    if not len(good):
         return [], True
     about = {name: plots.FIGURES.get(name, ("", "a figure of the user's own"))[1] for name in functions}
     figures = {name: Figure(name, line, name in named) for name, line in about.items()}
-    lowest, data = _lowest_seeds(frame), list(dict.fromkeys(frame["data"]))
+    lowest, data = _lowest_seeds(good), list(dict.fromkeys(good["data"]))
     stored = any(arrays(run) for run in lowest["id"])
     order = [name for name in functions if figures[name].named]
     order += [name for name in functions if name not in order and (stored or name not in STORED)]
     open_: Open = {}
     for label in data:
         for name in order:
-            rows = lowest if name in ONE_RUN else frame
+            rows = frame if name in plots.WHOLE else lowest if name in ONE_RUN else good
             if name in plots.FIGURES and name not in ACROSS:
                 open_[name, label] = iter(functions[name](rows[rows["data"] == label], arrays))
             elif label == data[0]:
@@ -136,6 +137,11 @@ def draw(
         warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from font|constrained_layout not applied", UserWarning)
         for name, drawing in _in_turn(open_, None if all_figures else WORK // len(frame)):
             figures[name].drawings.append(_saved(drawing, files))
+        for name, label in [*open_]:
+            begun = label in ("", *(drawing.data for drawing in figures[name].drawings))
+            # of what was begun it must be known whether more would come: the next is made, and not saved
+            if begun and next(open_[name, label], None) is None:
+                del open_[name, label]
     for figure in figures.values():
         figure.drawings.sort(key=lambda drawing: data.index(drawing.data) if drawing.data in data else -1)
         figure.notes += _undrawn(figure, data, open_)
@@ -183,8 +189,12 @@ def _undrawn(figure: Figure, data: Sequence[str], open_: Open) -> list[str]:
     shown = {drawing.data for drawing in figure.drawings}
     missing = [] if "" in shown else [label for label in data if label not in shown]
     left = [label for label in missing if {(figure.name, label), (figure.name, "")} & open_.keys()]
+    begun = [label for label in ("", *data) if label in shown and (figure.name, label) in open_]
     nothing = [label for label in missing if label not in left and figure.named]
     notes = [f"Left out on {', '.join(left)}: {LEFT_OUT}"] if left else []
+    if begun or (not left and shown and (figure.name, "") in open_):
+        where = f" on {', '.join(begun)}" if any(begun) else ""
+        notes.append(f"Further drawings{where} are left out: {LEFT_OUT}")
     if nothing:
         where = f" on {', '.join(nothing)}" if figure.drawings else ""
         notes.append(f"Nothing to draw{where}: {plots.NEEDS.get(figure.name, 'no run has stored what it shows')}.")

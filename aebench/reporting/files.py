@@ -52,7 +52,7 @@ class Files:
     def publish(self, markdown: str, page: str) -> Path:
         """Write `report.md` and `index.html`, then remove what only the report before them showed; the page's path."""
         old = self.folder / "report.md"
-        before = links(old.read_text(encoding="utf-8")) if old.is_file() else []
+        before = links(old.read_text(encoding="utf-8", errors="replace")) if old.is_file() else []
         self.write("report.md", markdown)
         self.write("index.html", page)
         for name in set(before) - set(self.names):

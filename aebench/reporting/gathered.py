@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 Manifest = Mapping[str, Any]
 """What `suite.json` says."""
-IN_THE_FRAME = ("metrics", "measured")
+IN_THE_FRAME = ("metrics",)
 """Most of what a document holds: thousands of them would not fit beside their table."""
+WHERE = ("device", "threads")
+"""What is kept of how a run was measured: times depend on it."""
 
 
 class SharedDict(dict[str, Any]):
@@ -147,7 +149,10 @@ def _read(folders: Sequence[Folder], places: dict[str, Folder]) -> Iterator[Docu
     for run, held in holders.items():
         found = [(folder, d) for folder in held if (d := folder.store.read_or_note(run)) is not None]
         for folder, document in found:
-            folder.documents[run] = {name: part for name, part in document.items() if name not in IN_THE_FRAME}
+            kept = {name: part for name, part in document.items() if name not in IN_THE_FRAME}
+            if measured := kept.pop("measured", None):
+                kept["measured"] = {name: measured.get(name) for name in WHERE}
+            folder.documents[run] = kept
         for folder, document in counted(found):
             places[run] = folder
             yield document

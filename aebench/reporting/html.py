@@ -10,7 +10,7 @@ import base64
 import functools
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from aebench.reporting.boards import ARROWS, SIGNS
+from aebench.reporting.boards import ARROWS, SIGNS, full
+from aebench.reporting.records import Row
 
 TEMPLATES = Path(__file__).parent / "templates"
 LIGHT = 1.3
@@ -71,7 +72,7 @@ def _environment() -> Environment:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    found.filters["value"], found.filters["ticked"] = _value, _ticked
+    found.filters["ticked"] = _ticked
     return found
 
 
@@ -80,11 +81,17 @@ def _shared() -> Mapping[str, Any]:
     """What every page has."""
     style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     own = {"style": Markup(style), "script": Markup(script), "policy": policy(style, script)}
-    return {**own, "signs": SIGNS, "arrows": ARROWS, "root": ""}
+    return {**own, "signs": SIGNS, "arrows": ARROWS, "numbered": _numbered, "root": ""}
+
+
+def _numbered(row: Row, numbers: int) -> Sequence[tuple[str, str]]:
+    """The last cells of a row, and each as a number that can be sorted: in full where the row has it."""
+    cells = row.cells[len(row.cells) - numbers :]
+    return [*zip(cells, map(full, row.values) if row.values else map(_value, cells), strict=True)]
 
 
 def _value(cell: str) -> str:
-    """A cell of numbers as a number that can be sorted; empty where it is none."""
+    """A plain number as text; empty where it is none."""
     with suppress(ValueError):
         return f"{float(cell.replace(',', '').replace('−', '-').removesuffix('%').partition(' ')[0]):.9g}"
     return ""

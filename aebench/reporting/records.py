@@ -11,6 +11,8 @@ class Row:
 
     cells: tuple[str, ...]
     ids: tuple[str, ...] = ()
+    values: tuple[float, ...] = ()
+    """What the cells of numbers are sorted by, NaN where missing; empty where their texts are plain numbers."""
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,11 @@ def sections(
 def curve_table(curves: Sequence[CurveComparison]) -> Table | None:
     """The area between two curves of each comparison, with its interval."""
     rows = tuple(
-        Row((c.data, f"{c.a} less {c.b}", KINDS[c.kind], _range(c), c.unit_y, _said(c.area), str(c.area.n)), c.ids)
+        Row(
+            (c.data, f"{c.a} less {c.b}", KINDS[c.kind], _range(c), c.unit_y, _said(c.area), str(c.area.n)),
+            c.ids,
+            (c.area.mean, c.area.n),
+        )
         for c in curves
     )
     columns = ("data", "curves", "compared", "over", "unit", "mean difference", "seeds")
@@ -106,7 +110,8 @@ def matched_table(curves: Sequence[CurveComparison]) -> Table | None:
         places = range(len(c.at)) if len(c.at) <= MATCHED else [0, len(c.at) // 2, len(c.at) - 1]
         for k in places:
             at = f"{minus(format_number(float(c.at[k])))} {c.unit_x}"
-            rows.append(Row((c.data, f"{c.a} less {c.b}", at, c.unit_y, _said(c.matched.at(k))), c.ids))
+            found = c.matched.at(k)
+            rows.append(Row((c.data, f"{c.a} less {c.b}", at, c.unit_y, _said(found)), c.ids, (found.mean,)))
     columns = ("data", "curves", "at", "unit", "difference")
     return Table("Curves at matched places", columns, tuple(rows), numbers=1) if rows else None
 
@@ -117,18 +122,22 @@ def rank_table(found: Ranking, runs: Mapping[str, tuple[str, ...]]) -> Table:
     scored, tested = found.iqm is not None, bool(tests)
     rows: list[Row] = []
     for i in sorted(range(len(found.labels)), key=lambda i: float(found.ranks.mean[i])):
-        label = found.labels[i]
-        cells = [label, _said(found.ranks.at(i))]
-        cells += [_said(found.iqm.at(i))] if found.iqm is not None else []
-        cells += [f"{tests[i].adjusted:.3g}" if i in tests else MISSING] if tested else []
-        rows.append(Row(tuple(cells), tuple(run for key in found.keys[i] for run in runs.get(key, ()))))
+        intervals = [found.ranks.at(i), *([] if found.iqm is None else [found.iqm.at(i)])]
+        p = [tests[i].adjusted if i in tests else float("nan")] * tested
+        cells = (found.labels[i], *map(_said, intervals), *(MISSING if isnan(x) else f"{x:.3g}" for x in p))
+        ids = tuple(run for key in found.keys[i] for run in runs.get(key, ()))
+        rows.append(Row(cells, ids, (*(one.mean for one in intervals), *p)))
     columns = ["setting", "mean rank ↓"]
     columns += ["interquartile mean score ↑"] if scored else []
     columns += [f"p against {found.control}"] if tested else []
     note = f"By {found.measure}, over {', '.join(found.data)}: ranks among runs of one seed, averaged over "
     note += f"{int(found.ranks.n.max())} pairs of data set and seed."
     if scored:
-        note += f" Scores: 0 is PCA at equal latent size, 1 the stored strong run, on {', '.join(found.referenced)}."
+        ones: dict[str, list[str]] = {}
+        for data, strong in zip(found.referenced, found.strong, strict=True):
+            ones.setdefault(strong, []).append(data)
+        named = "; ".join(f"{strong} on {', '.join(data)}" for strong, data in ones.items())
+        note += f" Scores: 0 is PCA at equal latent size, 1 the stored strong run ({named})."
     note += " p: Wilcoxon's signed-rank test with Holm's adjustment." * tested
     return Table("Settings over the data sets", tuple(columns), tuple(rows), numbers=len(columns) - 1, note=note)
 
@@ -143,10 +152,12 @@ def rank_sentences(found: Ranking | None) -> Iterator[str]:
     if isinstance(found.friedman, Refusal):
         yield f"No Friedman test: {found.friedman.why}."
     else:
-        yield (
-            f"Friedman's test over {found.friedman.n} data sets: p = {found.friedman.p:.3g}; mean ranks closer than "
-            f"{found.friedman.critical_difference:.3g} are not told apart."
-        )
+        said = f"Friedman's test over {found.friedman.n} data sets: p = {found.friedman.p:.3g}; "
+        if found.friedman.p < 1 - found.friedman.level:
+            said += f"mean ranks closer than {found.friedman.critical_difference:.3g} are not told apart."
+        else:
+            said += "it finds no difference, and no pair is tested."
+        yield said
 
 
 def tuning_table(choices: Sequence[Choice]) -> Table | None:
@@ -164,7 +175,8 @@ def tuning_table(choices: Sequence[Choice]) -> Table | None:
             _said(choice.test),
             MISSING if isnan(spread.low) else minus(f"{format_number(spread.low)} to {format_number(spread.high)}"),
         )
-        rows.append(Row(cells, choice.ids))
+        values = (choice.draws, choice.validation.mean, choice.test.mean, spread.high - spread.low)
+        rows.append(Row(cells, choice.ids, values))
     metric = " and ".join(dict.fromkeys(choice.metric for choice in choices))
     columns = ("variant", "data", "chosen", "notes", "draws", "on validation", "on test", "middle half of the draws")
     note = (

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from aebench.comparison import Part
 
 WIDTH, EDGE = 360, 6
+MOST = 99
+"""A larger effect size is written as beyond it: the differences are all but the same."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,14 @@ class Strip:
     what: str
     """Which two settings, on which data."""
     number: str
+    chance: str
+    """P(better) of the first and the effect size."""
     method: str
     """How the interval was made."""
 
 
-def strip(part: Part, measure: str, a: str, b: str) -> Strip:
-    """The comparison of settings that are called `a` and `b`, by a measure."""
+def strip(part: Part, a: str, b: str) -> Strip:
+    """The comparison of settings that are called `a` and `b`."""
     found = part.paired.difference
     kept = [float(x) for x in part.paired.differences if math.isfinite(x)]
     ends = [x for x in (0.0, found.low, found.high, *kept) if math.isfinite(x)]
@@ -54,8 +58,15 @@ def strip(part: Part, measure: str, a: str, b: str) -> Strip:
     what = f"{part.data}: {a} less {b}"
     number = minus(format_interval(found.mean, found.low, found.high))
     method = found.method + (f", seed {found.seed}" if found.seed is not None else "")
-    said = f"{what}, {measure}: {number}; {found.n} seeds, {method}"
-    svg = Markup('<svg viewBox="0 0 {} 28" role="img" aria-label="{}">{}</svg>').format(
-        WIDTH, said, Markup("").join(shapes)
+    said = f"{what}, {part.measure}: {number}; {_chance(part)}; {found.n} seeds, {method}"
+    svg = Markup('<svg viewBox="0 0 {} 28" role="img" aria-label="{}"><title>{}</title>{}</svg>').format(
+        WIDTH, said, said, Markup("").join(shapes)
     )
-    return Strip(svg, what, number, method)
+    return Strip(svg, what, number, _chance(part), method)
+
+
+def _chance(part: Part) -> str:
+    """`P(better) 1.00 [0.57, 1.00], g 4.1`: how often the first is better at one seed, and by how many deviations."""
+    better, effect = part.paired.better, part.paired.effect
+    g = f"{effect:.2g}" if abs(effect) < 10 else f"{effect:.0f}" if abs(effect) < MOST else f"beyond {MOST}"
+    return f"P(better) {better.mean:.2f} [{better.low:.2f}, {better.high:.2f}], g {minus(g)}"

@@ -1,4 +1,4 @@
-"""The tables of a report as files, and what Markdown shows of them."""
+"""The tables of a report as files."""
 
 from __future__ import annotations
 
@@ -16,35 +16,30 @@ if TYPE_CHECKING:
     from aebench.reporting.files import Files
 
 ASIDE = re.compile(r"mse|[USV]|l0_fraction|denoising_gain_db_(?!0\.25).*|parameters|flops_.*|(en|de)code_.*")
-"""Values that stand in the second table of a data set: what follows from others, sizes and speeds."""
+"""Values that LaTeX tables leave out: what follows from others, sizes and speeds."""
 SHARED = ("train_seconds", "train_examples_per_s", "peak_bytes")
 """What runs have in common that trained together: a spread over them would mean nothing. The cost table has it."""
 Links = tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
 """Of each table a label, and the name and file of each format."""
 
 
-def write_tables(frame: DataFrame, files: Files) -> tuple[Links, dict[str, tuple[str, ...]]]:
-    """Write the tables; links to them, and for each data set what Markdown shows: what matters, then the rest.
+def write_tables(frame: DataFrame, files: Files) -> Links:
+    """Write the tables; links to them.
 
     CSV and LaTeX, and Parquet where the package pyarrow is installed.
     """
     if not frame["status"].eq("ok").any():
-        return (), {}
+        return ()
     links = [("every run", _written(frame, None, "runs", files))]
-    shown: dict[str, tuple[str, ...]] = {}
     for data in dict.fromkeys(frame["data"]):
         rows = frame[frame["data"] == data]
         measured = [name for name in frame.attrs["values"] if rows[name].notna().any() and name not in SHARED]
         if not measured:
-            shown[data] = ()
             continue
         main = [name for name in measured if not ASIDE.fullmatch(name)] or measured
-        aside = [name for name in measured if name not in main]
         whole, first = _summary(rows, measured), _summary(rows, main)
         links.append((f"means on {data}", _written(whole, first, f"summary-{data}", files)))
-        parts = [first, *([_summary(rows, aside)] if aside else [])]
-        shown[data] = tuple(tables.render(part, "md") for part in parts)
-    return tuple(links), shown
+    return tuple(links)
 
 
 def _summary(rows: DataFrame, metrics: Sequence[str]) -> DataFrame:

@@ -121,6 +121,7 @@ def _runs(
                 *(minus(format_number(value)) for value in numbers),
             ),
             (run,),
+            (seed, *numbers),
         )
         for run, data, status, seed, numbers in told
     )  # fmt: skip

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from aebench.reporting.boards import ARROWS, SIGNS
 from aebench.reporting.markdown import code, escape, folded, picture, table
 
 if TYPE_CHECKING:
+    from aebench.reporting.boards import Leaderboard, Number
     from aebench.reporting.content import Content
     from aebench.reporting.figures import Figure
     from aebench.reporting.records import Again, Table
 
 
-def written(content: Content, summaries: Mapping[str, Sequence[str]]) -> str:
-    """`summaries`: for each data set its tables in Markdown, what matters first."""
+def written(content: Content) -> str:
+    """What the page says, but for what only a script can show; leaderboards have their marks and notes."""
     parts = [_head(content)]
     if content.claims:
         parts += ["## What the numbers say\n", *(f"- {escape(claim.text)}" for claim in content.claims), ""]
     if content.facts:
         parts.append(f"## What was run\n\n{table(['', ''], [fact.cells for fact in content.facts])}")
-    parts += [*_results(content, summaries), *_sections(content), *_failures(content)]
+    parts += [*_results(content), *_sections(content), *_failures(content)]
     if content.methods:
         parts.append("## How the numbers were made\n\n" + "".join(f"{escape(line)}\n\n" for line in content.methods))
     parts += [_again(again) for again in content.again]
@@ -39,19 +41,46 @@ def _head(content: Content) -> str:
     return "\n".join(lines)
 
 
-def _results(content: Content, summaries: Mapping[str, Sequence[str]]) -> list[str]:
-    if not summaries:
+def _results(content: Content) -> list[str]:
+    if not content.boards:
         return []
-    parts = [
-        "## Results\n\nMeans over seeds ± the half-width of a 95 % t interval. ↓ less is better, ↑ more is better.\n"
-    ]
-    for data, tables in summaries.items():
-        first, *rest = tables or ("No run has ended well.\n",)
-        parts += [f"### {escape(data)}\n", first, *(folded("Further numbers", more) for more in rest)]
+    said = "Means over seeds ± the half-width of a 95 % t interval. ↓ less is better, ↑ more is better."
+    if content.marked:
+        said += f" {SIGNS['best']} best; {SIGNS['tied']} not distinguishable from the best."
+    parts = [f"## Results\n\n{said}\n"]
+    for board in content.boards:
+        parts += [f"### {escape(board.data)}\n", *_board(board)]
+    if content.glossary:
+        parts.append(folded("What each measure is", _table(content.glossary)))
     linked = (
         f"{escape(label)} ({', '.join(f'[{kind}]({link})' for kind, link in links)})" for label, links in content.tables
     )
     return [*parts, f"As files: {', '.join(linked)}.\n"]
+
+
+def _board(board: Leaderboard) -> list[str]:
+    """The measures that it opens with, the notes, and then the others."""
+    first = [i for i, measure in enumerate(board.measures) if measure.name in board.opens]
+    further = [i for i in range(len(board.measures)) if i not in first]
+    parts = [f"By {escape(board.by)}, settings that it does not rank last.\n"] if board.by else []
+    parts.append(_columns(board, first))
+    parts += ["".join(f"- **{key}**: {escape(why)}\n" for key, why in board.keyed.items())] if board.keyed else []
+    parts += [f"{escape(note)}\n" for note in board.notes]
+    return [*parts, *([folded("Further numbers", _columns(board, further))] if further else [])]
+
+
+def _columns(board: Leaderboard, places: Sequence[int]) -> str:
+    """Some measures of a leaderboard as a table."""
+    measures = [board.measures[i] for i in places]
+    head = ["setting", *(f"{measure.name} {ARROWS.get(measure.better, '')}".rstrip() for measure in measures)]
+    rows = ([line.label, *(_cell(line.numbers[i]) for i in places)] for line in board.lines)
+    return table(head, rows, numbers=len(places))
+
+
+def _cell(number: Number) -> str:
+    """`★ 4.1 ± 0.2 (9/10; a)`: mark, number, how many runs have it where not all do, and the keys of its notes."""
+    aside = "; ".join(filter(None, (number.count, *number.notes)))
+    return " ".join(filter(None, (SIGNS.get(number.mark), number.text, number.spread, aside and f"({aside})")))
 
 
 def _sections(content: Content) -> list[str]:

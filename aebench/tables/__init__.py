@@ -10,6 +10,7 @@ import pandas as pd
 
 from aebench import stats
 from aebench.errors import InputError, unknown
+from aebench.known import is_closed_form
 from aebench.tables.columns import STATISTICS, cells
 from aebench.tables.numbers import COUNTED, MISSING, format_interval, format_number, format_settings
 from aebench.tables.render import render
@@ -63,6 +64,7 @@ def summary(
     seeds = _by_seed(frame, metrics, group, failed)
     found = stats.mean_intervals(seeds, level, missing="drop")
     columns: dict[str, Any] = {name: frame[name].groupby(group, sort=False).first(skipna=False) for name in rows}
+    copies = frame["variant"].map(is_closed_form).groupby(group).all().to_numpy()  # of a number that no seed moves
     columns["runs"] = np.bincount(group)
     columns["failed"] = np.bincount(group, weights=failed).astype(int)
     for m, name in enumerate(metrics):
@@ -71,6 +73,8 @@ def summary(
             low, high = np.full_like(low, np.nan), np.full_like(high, np.nan)
         elif COUNTED.fullmatch(name):
             low, high = np.where(low == high, np.nan, [low, high])
+        else:
+            low, high = np.where(copies & (low == high), np.nan, [low, high])
         arrays = (found.mean[:, m], low, high, found.n[:, m])
         columns |= dict(zip((f"{name}_{statistic}" for statistic in STATISTICS), arrays, strict=True))
     table = pd.DataFrame(columns)

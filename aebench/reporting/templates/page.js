@@ -17,7 +17,8 @@
     return { group, panels, show };
   });
   const reveal = () => {
-    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const wanted = location.hash.slice(1);  // which may be any text, and no encoding of one
+    const target = all("[id]").find(({ id }) => id === wanted || encodeURIComponent(id) === wanted);
     for (const { group, panels, show } of switches) {
       const panel = target && panels.find((one) => one.contains(target));
       if (!panel?.hidden) continue;
@@ -36,6 +37,11 @@
     made.append(...children);
     return made;
   };
+  const short = (x, width) => {  // to the digits that tell the ends apart
+    const places = Math.min(Math.max(1 - Math.floor(Math.log10(width || Math.abs(x) || 1)), 0), 12);
+    const text = Math.abs(x) >= 1e5 || (x && Math.abs(x) < 1e-4) ? x.toExponential(2) : x.toFixed(places);
+    return text.replaceAll("-", "−");
+  };
   const draw = (heads, rows, sorted) => {
     const chart = heads.findIndex((head) => head.classList.contains("chart"));
     const column = heads[sorted].dataset.m ? sorted : heads.findIndex((head) => head.dataset.m && !head.hidden);
@@ -44,17 +50,25 @@
       const { v, l, h } = row.cells[column].dataset;
       return v ? [+v, +(l || v), +(h || v)] : null;
     });
-    const [low, high] = [Math.min(...found.flatMap((x) => x ?? [])), Math.max(...found.flatMap((x) => x ?? []))];
+    // what is not ranked, and may lie anywhere, does not decide the scale; beyond its ends stand arrows
+    const ranked = found.filter((x, i) => x && !rows[i].cells[column].classList.contains("unranked"));
+    const scaled = (ranked.length > 1 ? ranked : found).flatMap((x) => x ?? []);
+    const [low, high] = [Math.min(...scaled), Math.max(...scaled)];
     const log = low > 0 && high > 20 * low;
     const scale = log ? Math.log : (x) => x;
-    const at = (x) => (high > low ? 5 + (150 * (scale(x) - scale(low))) / (scale(high) - scale(low)) : 80).toFixed(2);
-    heads[chart].querySelector("span").textContent = heads[column].dataset.m + (log ? ", logarithmic" : "");
+    const at = (x) => high > low ? 10 + (140 * (scale(x) - scale(low))) / (scale(high) - scale(low)) : 80;
+    const within = (x) => Math.min(Math.max(x > 0 || !log ? at(x) : 0, 2), 158).toFixed(2);
+    const [what, ...ends] = heads[chart].querySelectorAll("span");
+    what.textContent = heads[column].dataset.m + (log ? ", logarithmic" : "");
+    ends.forEach((end, i) => { end.textContent = scaled.length ? short([low, high][i], high - low) : ""; });
     rows.forEach((row, i) => {
-      const [mean, from, to] = (found[i] ?? []).map(at);
+      const [mean, from, to] = (found[i] ?? []).map(within);
+      const point = !mean ? null : found[i][0] < low ? element("path", { class: "mean", d: "M2 8l8-5v10z" })
+        : found[i][0] > high ? element("path", { class: "mean", d: "M158 8l-8-5v10z" })
+        : element("circle", { class: "mean", cx: mean, cy: 8, r: 4 });
       row.cells[chart].replaceChildren(...(mean ? [element("svg", { viewBox: "0 0 160 16", "aria-hidden": "true" },
         element("line", { class: "axis", x1: 0, x2: 160, y1: 8, y2: 8 }),
-        element("line", { class: "span", x1: from, x2: to, y1: 8, y2: 8 }),
-        element("circle", { class: "mean", cx: mean, cy: 8, r: 4 }))] : []));
+        element("line", { class: "span", x1: from, x2: to, y1: 8, y2: 8 }), point)] : []));
     });
   };
 
@@ -70,6 +84,10 @@
     const board = table.classList.contains("board");
     const [more, said] = ["more", "said"].map((name) => document.getElementById(`${table.id}-${name}`));
     let rows = [...table.tBodies[0].rows], limit = PAGE, sorted = 0;
+    const veil = (column, hidden) => {
+      for (const cells of [heads, ...rows.map((row) => row.cells)]) cells[column].hidden = hidden;
+    };
+    heads.forEach((head, column) => { if (head.classList.contains("further")) veil(column, true); });
 
     const show = () => {
       const words = (board && search?.value.toLowerCase().split(/\s+/)) || [];
@@ -103,7 +121,7 @@
     const choose = (measure, visible) => {
       const column = heads.findIndex((head) => head.dataset.m === measure);
       if (column < 0) return;
-      for (const cells of [heads, ...rows.map((row) => row.cells)]) cells[column].hidden = !visible;
+      veil(column, !visible);
       show();
     };
     show();
