@@ -40,7 +40,7 @@ TORCH_FREE = (
 )
 """Never torch, and nothing that brings it in."""
 COMPUTING = ("aebench.metrics.evaluate", "aebench.metrics.arrays", "aebench.regress.plugin.counting")
-"""The metrics' loop over examples, and what it keeps for figures: they compute, and know packs. What counts operations."""
+"""The metrics' loop over examples and what it keeps for figures, which know packs; what counts operations."""
 LAZY = ("suite", "plugins", "variant", "variants", "metrics", "networks", "data", "streams", "cli", "pipeline")
 """No torch when they are imported."""
 
