@@ -55,6 +55,11 @@ class Ahead:
         # what failed fails again, and is recorded, where the pack itself is trained
         return {} if coming is None or coming.exception() is not None else coming.result()
 
+    def forget(self, pack: Sequence[Run]) -> None:
+        """The nets of this pack will not be asked for."""
+        if (coming := self.coming.pop(pack_id(pack), None)) is not None:
+            coming.cancel()
+
     def built(self, spec: Mapping[str, Any], event_shape: Shape, seeds: Sequence[int]) -> Nets:
         """The nets of these seeds, as many as have room."""
         variant, network, sizes = recipe(spec, self.allow_code)

@@ -16,3 +16,9 @@ def unknown(kind: str, name: object, choices: Iterable[str]) -> InputError:
     near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names)}"
     return InputError(f"unknown {kind} {name!r}: {hint}")
+
+
+def printable(text: str, limit: int = 300) -> str:
+    """One line that any terminal shows as it is, however wild the input that it quotes; cut at `limit` characters."""
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text[: 4 * limit].split()))
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from aebench import device as device_names
 from aebench import manifest
+from aebench.claims import Claims, tidy
 from aebench.errors import InputError
 from aebench.manifest import Books
 from aebench.metrics import METRICS
 from aebench.plan import Document, Plan, plan
 from aebench.plugins import resolve
 from aebench.progress import Progress
+from aebench.stopping import Safety
 from aebench.store import Store
-from aebench.suite import Run, parse, read
+from aebench.suite import Run, pack_id, packs, parse, read
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -55,22 +58,25 @@ def execute(
     progress: Progress | None = None,
     ledger: Ledger | None = None,
     engine: str = "auto",
+    safety: Safety | None = None,
 ) -> Done:
     """Train what is missing, measure what is outdated, draw the report. Each finished pack is kept at once.
 
     `ledger`: one that was opened before, so that what came before counts as well. `engine`: "auto", "eager" or
-    "graph", how steps are carried out on CUDA.
+    "graph", how steps are carried out on CUDA. `safety`: how often training is kept, and what stops it.
     """
     device_names.check(device)
-    done = Done(todo, Books(todo.store, ledger))
+    done = Done(todo, Books(todo.store, ledger), notes=[*todo.notes])
     if todo.packs or todo.stale:
         try:
-            _work(todo, done, device, allow_code, progress or Progress(), engine)
+            _work(todo, done, device, allow_code, progress or Progress(), engine, safety or Safety())
         except BaseException:
             if done.trained or done.measured:
                 done.keep()
             raise
     done.keep()
+    finished = [pack for pack in packs(todo.suite.runs) if all(run.id in todo.documents for run in pack)]
+    tidy(todo.store.folder, {pack_id(part) for pack in finished for part in (pack, *([run] for run in pack))})
     ours = [todo.documents[run.id] for run in todo.suite.runs if run.id in todo.documents]
     done.failed = [document for document in ours if document["status"] != "ok" or document["error"]]
     others = len(set(todo.store.ids()) - {run.id for run in todo.suite.runs})
@@ -81,56 +87,78 @@ def execute(
     return done
 
 
-def _work(todo: Plan, done: Done, device: str, allow_code: bool, progress: Progress, engine: str) -> None:
+def _work(
+    todo: Plan, done: Done, device: str, allow_code: bool, progress: Progress, engine: str, safety: Safety
+) -> None:
     ledger = done.books.ledger
     with ledger.stage("set-up"):
         from aebench.device import choose, exact
+        from aebench.keeper import Keeper
         from aebench.work import Worker
 
         suite, on = todo.suite, choose(device)
         worker = Worker(suite.name, on, suite.metrics, suite.keep_weights, allow_code, ledger, engine, suite.validated)
+        worker.keeper = Keeper(todo.store.folder, safety, progress.say, suite.time_limit)
     with exact(on), progress, worker.ahead:
         with ledger.stage("set-up"):
             _check(todo.packs, worker)
-            packs = [part for pack in todo.packs for part in worker.packs(pack)]
+            wanted = [part for pack in todo.packs for part in worker.packs(pack)]
         done.keep()
-        progress.start(packs)
-        for place, pack in enumerate(packs):
-            for following in packs[place + 1 : place + 2]:
-                worker.look_ahead(following)
-            progress.enter(pack)
-            _train(pack, worker, done, progress)
-            progress.leave(pack)
-        _measure(worker, done, progress)
+        progress.start(wanted)
+        names = {pack_id(pack): worker.claimed_as(pack) for pack in wanted}
+        following = {pack_id(one): other for one, other in pairwise(wanted)}
+        with Claims(todo.store.folder) as claims:
+            for pack, left in claims.share(wanted, lambda p: names[pack_id(p)], todo.left, progress.wait):
+                _train(pack, left, following.get(pack_id(pack)), worker, done, progress)
+            _measure(worker, done, progress, claims)
 
 
-def _check(packs: Sequence[Sequence[Run]], worker: Worker) -> None:
+def _check(wanted: Sequence[Sequence[Run]], worker: Worker) -> None:
     """Refuse what could only fail, before anything is trained, with its place in the suite."""
-    for pack in packs:
+    for pack in wanted:
         try:
             worker.check(pack)
         except InputError as error:
             raise InputError(f"{pack[0].place}: {error}") from error
 
 
-def _train(pack: list[Run], worker: Worker, done: Done, progress: Progress) -> None:
-    """Train and measure a pack, and keep what came of it."""
+def _train(
+    pack: list[Run], left: list[Run], following: list[Run] | None, worker: Worker, done: Done, progress: Progress
+) -> None:
+    """Train and measure what is left of a pack, and keep what came of it."""
     store = done.plan.store
-    published = list(worker.train(pack, progress.point))
-    with done.books.ledger.stage("write"):
+    if left != pack:
+        worker.ahead.forget(pack)
+    if not left:
+        progress.skip(pack)
+        return
+    if following is not None:
+        worker.look_ahead(following)
+    progress.enter(left)
+    published = list(worker.train(left, progress.point))
+    with done.books.ledger.stage("write"), worker.keeper.stop.later():
         published = [p for p in published if p[0]["status"] == "ok" or not held(store, p[0]["id"])]
         store.publish_all(published)
+        worker.keeper.published()
         done.plan.documents |= {document["id"]: document for document, _, _ in published}
-        done.trained += len(pack)
+        done.trained += len(left)
         done.keep()
+    progress.leave(pack)
 
 
-def _measure(worker: Worker, done: Done, progress: Progress) -> None:
+def _measure(worker: Worker, done: Done, progress: Progress, claims: Claims) -> None:
     """Measure finished runs whose metrics are outdated, from their stored weights."""
     todo, lost = done.plan, 0
     stale = [run for run in todo.suite.runs if run.id in todo.stale]
-    for run in progress.each(stale, "measuring"):
-        publication = worker.again(run, todo.documents[run.id], todo.store, todo.stale[run.id])
+    shared = claims.share(stale, attrgetter("id"), todo.lacking, progress.wait)
+    for run, lacking in progress.each(shared, "measuring", len(stale)):
+        if not lacking:  # another process has measured it
+            continue
+        try:
+            publication = worker.again(run, todo.documents[run.id], todo.store, lacking)
+        except InputError as error:  # broken weights
+            publication = None
+            done.notes.append(str(error))
         if publication is None:
             lost += 1
             continue
@@ -162,8 +190,10 @@ def evaluate(
     """
     store = Store(results)
     made_by, books = store.manifest(), Books(store)
-    if made_by is None:
-        raise InputError(f"{results}: no results of a suite (no suite.json)")
+    if made_by is None or not isinstance(made_by.get("text"), str):
+        raise InputError(
+            f"{results}: no results of a suite: {'no suite.json' if made_by is None else 'it has no text'}"
+        )
     words = made_by.get("arguments", [])
     pairs = [word.split("=", 1) for flag, word in pairwise(words) if flag == "--set"]
     suite = parse(made_by["text"], str(results), overrides=dict(pairs), allow_code=allow_code)
@@ -194,18 +224,25 @@ def evaluate(
 
 def draw(done: Done, allow_code: bool = False) -> Path | None:
     """The report of a suite, drawn where results are newer than it; None where there is nothing to report."""
-    todo, results, fresh = done.plan, done.plan.store.folder, done.trained or done.measured
-    folder = results.parent.parent / "reports" / results.name
-    page = folder / "index.html"
-    newest = max((path.stat().st_mtime for path in results.glob("*.json")), default=0.0)
-    if not fresh and page.exists() and page.stat().st_mtime >= newest:
-        return page
+    todo, results = done.plan, done.plan.store.folder
     if not todo.documents:
         return None
-    with done.books.ledger.stage("report"):
+    folder = results.parent.parent / "reports" / results.name
+    page = folder / "index.html"
+    if not _outdated(done, page):
+        return page
+    with done.books.ledger.stage("report"), Claims(results) as claims, claims.held_alone("report"):
         from aebench.reporting import report
 
-        return report(results, folder, allow_code=allow_code, drawn=done.keep)
+        # another process may have drawn it meanwhile
+        return report(results, folder, allow_code=allow_code, drawn=done.keep) if _outdated(done, page) else page
+
+
+def _outdated(done: Done, page: Path) -> bool:
+    """Whether this command has new results, or a page is older than the results."""
+    results = done.plan.store.folder
+    newest = max((path.stat().st_mtime for path in results.glob("*.json")), default=0.0)
+    return bool(done.trained or done.measured) or not page.exists() or page.stat().st_mtime < newest
 
 
 def run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from rich.console import Console
@@ -37,7 +37,7 @@ class Progress:
         )  # fmt: skip
         self.task = self.bar.add_task("", start=False, total=None, label="preparing", loss="", rate="")
         self.runs = self.total = self.before = self.begin = self.size = self.batch = 0.0
-        self.steps = 1.0
+        self.steps, self.waited = 1.0, ""
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -66,22 +66,42 @@ class Progress:
         done = self.before + self.size * step / self.steps
         self.bar.update(self.task, completed=done, loss=f"loss {middle:.4g}", rate=f"{rate:,.0f} examples/s")
 
+    def skip(self, pack: Sequence[Run]) -> None:
+        """Another process has trained a pack."""
+        self.begin, self.before = time.perf_counter(), self.runs
+        self._done(pack, "by another process")
+
+    def say(self, line: str) -> None:
+        """Something that one should know of."""
+        self.console.print(line, markup=False, soft_wrap=True)
+
+    def wait(self, packs: int, owner: object) -> None:
+        """All that is left is being done by others."""
+        label = f"waiting for {owner}, {packs} pack{'s' * (packs > 1)} left"
+        if self.lines and label != self.waited:
+            self.console.print(label, markup=False, soft_wrap=True)
+        self.waited = label
+        self.bar.update(self.task, label=label, loss="", rate="")
+
     def leave(self, pack: Sequence[Run]) -> None:
         """A pack is trained, measured and stored."""
+        self._done(pack, f"{time.perf_counter() - self.begin:.1f} s")
+
+    def _done(self, pack: Sequence[Run], how: str) -> None:
         self.runs = self.before + len(pack)
         self.bar.update(self.task, completed=self.runs)
         if self.lines:
-            took = time.perf_counter() - self.begin
             self.console.print(
-                f"{self.runs:.0f}/{self.total:.0f} runs  {label(pack)}: {len(pack)} runs, {took:.1f} s", markup=False
+                f"{self.runs:.0f}/{self.total:.0f} runs  {label(pack)}: {len(pack)} runs, {how}", markup=False
             )
 
-    def each(self, items: Sequence[T], label: str) -> Iterator[T]:
-        """The items one by one, each a run that is done when the next is asked for."""
-        if not items:
-            return
-        self.bar.reset(self.task, total=float(len(items)), label=label, loss="", rate="")
+    def each(self, items: Iterable[T], label: str, number: int | None = None) -> Iterator[T]:
+        """The items one by one, each a run that is done when the next is asked for; `number`: of an iterator."""
+        total = len(items := list(items)) if number is None else number
+        if total:
+            self.bar.reset(self.task, total=float(total), label=label, loss="", rate="")
         for item in items:
+            self.bar.update(self.task, label=label)
             yield item
             self.bar.advance(self.task)
 

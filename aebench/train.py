@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from aebench import graph, packing, streams
+from aebench.checkpoint import Checkpoint
 from aebench.clock import clock
+from aebench.course import Best, Curve, diverged, kept, restored
 from aebench.device import arithmetic, free_bytes
 from aebench.engine import Engine, Mode, Terms
 from aebench.feed import Batch, Examples, Feed, Hyper, blocks
 from aebench.optim import Descent
-from aebench.packing import Pack, Runs, State
+from aebench.packing import Pack, Runs
 from aebench.schedule import Number
 from aebench.variant import Network, Variant
 
@@ -90,13 +92,14 @@ def train(
     on_point: Callable[[int, Tensor], None] = lambda step, loss: None,
     engine: Mode = "auto",
     nets: dict[int, nn.Module] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Trained:
     """Train a pack on the device where the examples lie.
 
     A variant with a closed form is fitted instead. A pack of one has no axis of runs; several runs are stacked and
     share each kernel. `on_point(step, loss)` hears of every point of the curve, `loss` `[runs]` on the device.
-    `engine`: see `engine.Engine`. `nets`: see `assembled`. Raises TooLarge where several runs would not fit into memory
-    at once.
+    `engine`: see `engine.Engine`. `nets`: see `assembled`. `checkpoint`: training goes on from there, and is kept there
+    now and then. Raises TooLarge where several runs would not fit into memory at once.
     """
     begin = clock(examples.x.device)
     device, dtype, event_shape = examples.x.device, DTYPES[budget.precision], tuple(examples.x.shape[1:])
@@ -104,18 +107,17 @@ def train(
     hyper = Hyper(variant, settings, pack.stacked, device, dtype)
     if variant.fit is not None:
         return fitted(pack, variant.fit, hyper, sizes, seeds, examples, begin)
-    feed = Feed(examples, budget.batch, variant.noise(budget.batch, event_shape, sizes), seeds, dtype)
+    declared = lambda m: variant.noise(m, event_shape, sizes)  # noqa: E731
+    feed = Feed(examples, budget.batch, declared(budget.batch), seeds, dtype)
     prepare(pack, feed, hyper, PRODUCTS.get(budget.precision))
-    if budget.keep == "best_validation" and validation is None:
-        raise ValueError("keep='best_validation' needs the validation part")
-    best = Best(pack.state, len(seeds), device) if budget.keep == "best_validation" else None
-    ready = clock(device)
+    best = Best(pack.state, len(seeds), validation, dtype) if budget.keep == "best_validation" else None
+    curve = Curve()
+    first, spent = restored(checkpoint, pack, curve, best) if checkpoint is not None else (0, 0.0)
+    ready, before = clock(device), {"before": spent} if spent else {}
     chunked, able = partial(steps, pack, feed, hyper), pack.recordable
     loop = Engine(chunked, streams.CHUNK, device, engine, recordable=able, threads=threads(pack, feed, hyper))
-    chunks = -(-budget.steps // streams.CHUNK)
-    stride = -(-chunks // POINTS)
-    curve = Curve()
-    for chunk in range(chunks):
+    stride = -(-(chunks := -(-budget.steps // streams.CHUNK)) // POINTS)
+    for chunk in range(first // streams.CHUNK, chunks) if first < budget.steps else ():
         done = chunk * streams.CHUNK
         count = min(streams.CHUNK, budget.steps - done)
         for each in (pack, hyper):
@@ -125,16 +127,17 @@ def train(
             curve.log.append(loop.run(count))
         if (chunk + 1) % stride == 0 or chunk == chunks - 1:
             on_point(done + count, curve.point(done + count)[first_loss(variant)])
-            if best is not None and validation is not None:
-                parts = blocks(validation, lambda m: variant.noise(m, event_shape, sizes), "validation", seeds, dtype)
+            if best is not None:
+                parts = blocks(best.validation, declared, "validation", seeds, dtype)
                 best.consider(pack, mean_terms(pack, parts, hyper.at(1.0))["loss"])
-    state = pack.state if best is None else best.state
-    curves = curve.arrays
+        if checkpoint is not None:
+            checkpoint.reached(done + count, lambda: spent + clock(device) - ready, lambda: kept(pack, curve, best))
+    curves, state = curve.arrays, pack.state if best is None else best.state
     return Trained(
         runs=Runs(variant, pack.net, sizes, seeds, state, hyper.final),
         curves={"step": np.array(curve.steps), **curves},
         diverged=diverged(curves, curve.steps, pack.state),
-        seconds={"compile": ready - begin, "train": clock(device) - ready},
+        seconds={"compile": ready - begin, "train": spent + clock(device) - ready, **before},
         engine=loop.choice,
     )
 
@@ -193,43 +196,6 @@ def prepare(pack: Pack, feed: Feed, hyper: Hyper, products: torch.dtype | None) 
         raise TooLarge(runs, needed, int(ROOM * free))
 
 
-class Curve:
-    """The terms of the loss over training: each point the mean over the steps since the last."""
-
-    def __init__(self) -> None:
-        self.log: list[Terms] = []
-        self.steps: list[int] = []
-        self.points: list[dict[str, Tensor]] = []
-
-    def point(self, step: int) -> dict[str, Tensor]:
-        """The point reached at this step: each term `[runs]`."""
-        self.steps.append(step)
-        self.points.append({name: torch.cat([t[name] for t in self.log]).mean(0).view(-1) for name in self.log[0]})
-        self.log.clear()
-        return self.points[-1]
-
-    @property
-    def arrays(self) -> dict[str, np.ndarray]:
-        """`{term: [points, runs]}`."""
-        names = self.points[0]
-        return {name: torch.stack([point[name] for point in self.points]).cpu().numpy() for name in names}
-
-
-class Best:
-    """For each run the state whose validation loss was lowest."""
-
-    def __init__(self, state: State, runs: int, device: torch.device) -> None:
-        self.state, self.loss = state, torch.full((runs,), float("inf"), device=device)
-
-    def consider(self, pack: Pack, loss: Tensor) -> None:
-        """Keep the present state of those runs whose `loss [runs]` is lower than ever."""
-        better = loss < self.loss
-        self.loss = torch.where(better, loss, self.loss)
-        for name, new in pack.state.items():
-            kept = self.state[name]
-            kept.copy_(torch.where(better.view(-1, *[1] * (new.ndim - 1)), new, kept))
-
-
 def first_loss(variant: Variant) -> str:
     """The name under which the first player's loss is logged."""
     part = next(iter(variant.losses))
@@ -272,11 +238,3 @@ def fitted(
         diverged=diverged(curves, [0], pack.state),
         seconds={"compile": ready - begin, "train": clock(device) - ready},
     )
-
-
-def diverged(curves: Mapping[str, np.ndarray], steps: Sequence[int], state: State) -> list[int | None]:
-    """For each run the first point of the curve that is not finite (the last, if only its parameters are)."""
-    finite = np.logical_and.reduce([np.isfinite(curve) for curve in curves.values()])
-    sound = torch.stack([tensor.reshape(len(tensor), -1).isfinite().all(1) for tensor in state.values()])
-    finite[-1] &= sound.all(0).cpu().numpy()
-    return [None if column.all() else steps[int(column.argmin())] for column in finite.T]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -19,24 +20,21 @@ from aebench.device import PeakMemory, cores, give_back, made
 from aebench.effort import effort, first_batch
 from aebench.engine import Mode, mode
 from aebench.errors import InputError
+from aebench.faults import halves, out_of_memory, parts
 from aebench.feed import Examples
+from aebench.keeper import Keeper, OnPoint
 from aebench.metrics.arrays import arrays
-from aebench.metrics.evaluate import Chosen, Entries, encode, evaluate
+from aebench.metrics.evaluate import Chosen, encode, evaluate
 from aebench.metrics.moments import Moments
 from aebench.optim import check_recordable
-from aebench.outcome import failure, outcome, told
+from aebench.outcome import Found, Measured, failure, publications, told
 from aebench.pace import ONE_THREAD, PACKED, small, together
 from aebench.packing import Runs
 from aebench.reconstructions import RECONSTRUCTIONS
 from aebench.specification import budget_of, recipe, setting_of
 from aebench.store import Publication, Store
-from aebench.store.documents import SCHEMA
-from aebench.suite import Run, pack_id
-from aebench.train import DTYPES, PRECISIONS, Hyper, TooLarge, train
-
-OnPoint = Callable[[int, Tensor], None]
-Measured = tuple[list[Entries], list[Entries], list[dict[str, np.ndarray]]]
-"""For each run its metrics, those of them that were measured on the validation part as well, and its arrays."""
+from aebench.suite import Run, pack_id, shape_id
+from aebench.train import DTYPES, PRECISIONS, Hyper, train
 
 
 class Worker:
@@ -68,6 +66,7 @@ class Worker:
         self.loading: dict[str, float] = {}
         self.owed: dict[str, float] = {}
         """Seconds by stage that went before the first part of a pack, which is charged with them."""
+        self.keeper = Keeper()
         self.resident: dict[int, Tensor] = {}
         self.moments: dict[int, Moments] = {}
 
@@ -134,13 +133,21 @@ class Worker:
             torch.set_num_threads(self.threads)
 
     def look_ahead(self, pack: Sequence[Run]) -> None:
-        """Prepare for a pack that comes later."""
-        self.ahead.begin(pack, self.dataset(pack[0].spec).event_shape)
+        """Prepare for a pack that comes later; what fails now fails again, and is recorded, when it is trained."""
+        with suppress(Exception):
+            self.ahead.begin(pack, self.dataset(pack[0].spec).event_shape)
 
     def packs(self, pack: Sequence[Run]) -> list[list[Run]]:
         """The pack, or its runs one by one where that is faster: on a CPU, nets that are large."""
-        together = self.device.type != "cpu" or self.small(pack[0].spec, PACKED)
-        return [list(pack)] if together else [[run] for run in pack]
+        return [list(pack)] if self.together(pack) else [[run] for run in pack]
+
+    def together(self, pack: Sequence[Run]) -> bool:
+        """Whether the runs of a pack train together."""
+        return self.device.type != "cpu" or self.small(pack[0].spec, PACKED)
+
+    def claimed_as(self, pack: Sequence[Run]) -> str:
+        """The name under which one of several processes claims a pack of `packs`: of two that share runs it is one."""
+        return shape_id(pack[0]) if self.together(pack) else pack[0].id
 
     def train(self, pack: Sequence[Run], on_point: OnPoint) -> Iterator[Publication]:
         """Train and measure a pack, in parts where that is faster."""
@@ -148,15 +155,21 @@ class Worker:
         with self.ledger.stage("compile"):
             nets, (number, said) = self.ahead.take(pack), self.parts(pack)
         self.owed = self.ledger.since(before)
+        ids = [run.id for run in pack]
         for part in np.array_split(np.arange(len(pack)), number):
-            yield from self.part(pack[part[0] : part[-1] + 1], on_point, nets, said)
+            for document, drawn, weights in self.part(pack[part[0] : part[-1] + 1], on_point, nets, said):
+                whole = len(ids) == 1 or document["cost"].get("pack", {}).get("ids") == ids
+                yield document if whole else document | {"together": ids}, drawn, weights
 
     def parts(self, pack: Sequence[Run]) -> tuple[int, Mapping[str, Any]]:
         """Into how many parts to split a pack, and what was measured."""
         spec, settings = pack[0].spec, [setting_of(run.spec) for run in pack]
-        dataset = self.dataset(spec)
-        with self.ledger.stage("data"):
-            examples = self.examples(dataset, dataset.train)
+        try:
+            dataset = self.dataset(spec)
+            with self.ledger.stage("data"):
+                examples = self.examples(dataset, dataset.train)
+        except Exception:  # which is met again, and recorded, where the pack is trained
+            return 1, {}
         return together(recipe(spec, self.allow_code), settings, budget_of(spec), examples, self.engine)
 
     def part(
@@ -168,19 +181,17 @@ class Worker:
         try:
             yield from self.attempt(pack, on_point, nets, said)
             return
-        except InputError:
-            raise
         except Exception as error:
-            parts = -(-len(pack) // error.fitting) if isinstance(error, TooLarge) else 2
-            failed = failure(self.suite, pack[0], error, self.device)
+            number = parts(len(pack), error)
+            failed = [failure(self.suite, run, error, self.device) for run in pack]
         # only here is the failed pack, which the error's traceback held, out of memory
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        if len(pack) == 1:
-            yield failed, {}, {}
+        if number == 1:
+            yield from ((document, {}, {}) for document in failed)
             return
-        for part in np.array_split(np.arange(len(pack)), parts):
+        for part in np.array_split(np.arange(len(pack)), number):
             yield from self.part(pack[part[0] : part[-1] + 1], on_point, nets, said)
 
     def attempt(self, pack: Sequence[Run], on_point: OnPoint, nets: Nets, said: Mapping[str, Any]) -> list[Publication]:
@@ -194,17 +205,19 @@ class Worker:
         memory = PeakMemory(self.device)
         budget, settings = budget_of(spec), [setting_of(run.spec) for run in pack]
         self.free_threads()
-        with ledger.stage("train"):
+        guarded = self.keeper.guarding(pack, made(self.device, budget.precision), on_point)
+        with ledger.stage("train"), guarded as (checkpoint, point):
             trained = train(
-                variant, network, sizes, settings, budget, examples, validation, on_point, self.engine, nets
+                variant, network, sizes, settings, budget, examples, validation, point, self.engine, nets, checkpoint
             )
         ledger.move(trained.seconds["compile"], "train", "compile")
         peak = memory.bytes()
         with ledger.stage("compile"):
             counted = effort(trained, settings[0], examples, budget)
         self.set_threads(spec)
-        measured, validated, drawn, error = self.measured(trained.runs, dataset, self.chosen)
+        measured = self.measured(trained.runs, dataset, self.chosen)
         seconds = ledger.since(before)
+        seconds["train"] += trained.seconds.get("before", 0.0)
         seconds["data"] += self.loading.pop(str(spec["data"]), 0.0)
         cost = {
             **{f"{stage}_seconds": seconds[stage] + self.owed.pop(stage, 0.0) for stage in STAGES},
@@ -218,22 +231,10 @@ class Worker:
         }  # fmt: skip
         measured_by = made(self.device, budget.precision)
         how = measured_by | {"threads": trained.engine.get("threads", measured_by["threads"])}
-        publications: list[Publication] = []
-        for i, run in enumerate(pack):
-            document = {
-                "schema": SCHEMA, "id": run.id, "suite": self.suite, "spec": run.spec,
-                "event_shape": list(dataset.event_shape), **outcome(trained, i, error),
-                "metrics": measured[i] if trained.diverged[i] is None else {},
-                **({"validation": validated[i]} if validated[i] and trained.diverged[i] is None else {}),
-                "curves": {name: (c if name == "step" else c[:, i]).tolist() for name, c in trained.curves.items()},
-                "cost": cost, "made": how, "measured": measured_by,
-            }  # fmt: skip
-            weights = packing.unstack(trained.runs.state, i) if self.keep_weights else {}
-            kept = {name: tensor.cpu().numpy() for name, tensor in weights.items()}
-            publications.append((document, drawn[i] if trained.diverged[i] is None else {}, kept))
-        return publications
+        by = {"made": how, "measured": measured_by}
+        return publications(self.suite, pack, dataset.event_shape, trained, measured, cost, by, self.keep_weights)
 
-    def measure(self, runs: Runs, dataset: Dataset, chosen: Chosen) -> Measured:
+    def measure(self, runs: Runs, dataset: Dataset, chosen: Chosen) -> Found:
         """These metrics of every run on the test part, what is chosen by on validation, and the arrays for figures."""
         both = [(metric, options) for metric, options in chosen if metric.name == self.validated]
         with self.ledger.stage("evaluate"):
@@ -245,12 +246,16 @@ class Worker:
             validated = evaluate(runs, both, validation, moments, None, self.ledger)
             return found, validated, arrays(runs, part, dataset.test.y, codes, self.chosen)
 
-    def measured(self, runs: Runs, dataset: Dataset, chosen: Chosen) -> tuple[*Measured, Exception | None]:
+    def measured(self, runs: Runs, dataset: Dataset, chosen: Chosen) -> Measured:
         """`measure`, and what went wrong: a faulty metric must not cost the training, nor the other metrics."""
         try:
             return *self.measure(runs, dataset, chosen), None
         except Exception as error:
             whole = error
+        if out_of_memory(whole) and len(runs.seeds) > 1:
+            whole.__traceback__ = None  # it holds what memory is short of
+            one, other = (self.measured(half, dataset, chosen) for half in halves(runs))
+            return one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] or other[3]
         found, validated, drawn = ([{} for _ in runs.seeds] for _ in range(3))
         faults: list[Exception] = []
         for one in chosen:

@@ -237,6 +237,16 @@ def test_broken_documents_are_one_line(store, content, line):
         ({"validation": {"sse": 3}}, "validation.sse has no value"),
         ({"validation": []}, "validation is missing or is not a dict"),
         ({"suite": None}, "suite is missing or is not a str"),
+        ({"status": "failed"}, "status failed, and no error that says why"),
+        ({"error": "a text"}, "error is missing or is not a dict or null"),
+        ({"cost": None}, "cost is missing or is not a dict"),
+        ({"cost": {"train_seconds": "long"}}, "cost.train_seconds is not a number or null"),
+        ({"cost": {"pack": {"ids": 3}}}, "cost.pack.ids is not a list of run ids"),
+        ({"curves": {"loss": [1.0, "x"]}}, "curves.loss is not a list of numbers and nulls"),
+        ({"curves": {"step": [1, 2], "loss": [1.0]}}, "its curves are of different lengths"),
+        ({"metrics": {"seed": {"value": 1.0}}}, "the name is that of something else in a table"),
+        ({"metrics": {"sse": {"value": 1.0, "unit": 3}}}, "metrics.sse.unit is not a text"),
+        ({"metrics": {"a\nb": 3}}, r"metrics.'a\\nb' has no value"),
     ],
 )
 def test_incomplete_documents_are_one_line(store, change, line):
@@ -492,6 +502,14 @@ def test_broken_documents_are_left_out_and_named(tmp_path):
     frame = load(tmp_path)
     assert len(frame) == 1
     assert "0123456789abcdef.json: broken JSON" in frame.attrs["problems"][0]
+
+
+def test_a_broken_manifest_leaves_the_documents_and_is_named(tmp_path):
+    published(tmp_path, [document(seed=0), document(seed=1)])
+    (tmp_path / "suite.json").write_text('{"ids": [')
+    frame = load(tmp_path)
+    assert sorted(frame["seed"]) == [0, 1]
+    assert "suite.json: broken JSON" in frame.attrs["problems"][0]
 
 
 def test_no_results_are_one_line(tmp_path):

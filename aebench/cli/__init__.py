@@ -20,6 +20,7 @@ from aebench import __version__
 from aebench.cli.bench import bench_command
 from aebench.cli.compare import compare_command, noise_command
 from aebench.cli.data import data_app
+from aebench.cli.doctor import doctor_command
 from aebench.cli.export import export_command
 from aebench.cli.history import history_command
 from aebench.cli.printing import err, grid, out, show, show_estimate, show_places
@@ -89,6 +90,7 @@ def run(
     report: Annotated[bool, typer.Option(help="draw the report")] = True,
     quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
     engine: Annotated[str, typer.Option(help="auto, eager or graph: how steps are carried out on CUDA")] = "auto",
+    checkpoint: Annotated[float, typer.Option(min=0, help="seconds between two checkpoints of a long training")] = 300,
     as_json: AsJson = False,
 ) -> None:
     """Train what is missing of a suite, measure it, print the table and draw the report."""
@@ -96,6 +98,7 @@ def run(
     from aebench.clock import Ledger
     from aebench.progress import Progress
     from aebench.reporting.account import in_words
+    from aebench.stopping import Safety, Stop
     from aebench.suite import read
 
     ledger = Ledger()
@@ -104,24 +107,27 @@ def run(
     if dry_run:
         show_estimate(todo, device, allow_code, as_json)
         return
+    progress, stop = Progress(err, quiet), Stop()
+    stop.told = progress.say
     try:
-        done = pipeline.execute(
-            todo, device=device, allow_code=allow_code, report=False, progress=Progress(err, quiet), ledger=ledger,
-            engine=engine,
-        )  # fmt: skip
-        with ledger.stage("report"):
-            show(done, as_json)
-        if report:
-            with err.status("drawing the report") if not quiet else nullcontext():
-                done.report = pipeline.draw(done, allow_code)
-    except KeyboardInterrupt:
+        with stop.listening():
+            done = pipeline.execute(
+                todo, device=device, allow_code=allow_code, report=False, progress=progress, ledger=ledger,
+                engine=engine, safety=Safety(checkpoint, stop),
+            )  # fmt: skip
+            with ledger.stage("report"):
+                show(done, as_json)
+            if report:
+                with err.status("drawing the report") if not quiet else nullcontext():
+                    done.report = pipeline.draw(done, allow_code)
+    except KeyboardInterrupt as interrupt:
         kept = len(set(todo.store.ids()) & {run.id for run in wanted.runs})
         err.print(
             f"interrupted: {kept} of {len(wanted.runs)} runs are kept in {todo.store.folder}; "
             f"the same command trains the rest",
             soft_wrap=True,
         )  # fmt: skip
-        raise typer.Exit(130) from None
+        raise typer.Exit(getattr(interrupt, "code", 130)) from None
     if not quiet and (done.trained or done.measured):
         err.print(in_words(ledger.read()), soft_wrap=True)
     show_places(done, as_json)
@@ -186,24 +192,10 @@ def explain(name: Annotated[str, typer.Argument(help="a variant, metric, network
         out.print(Text.assemble((f"{head}\n", "bold"), *(f"  {line}\n" for line in body)), end="", soft_wrap=True)
 
 
-@app.command()
-def doctor(as_json: AsJson = False) -> None:
-    """What this machine can do: versions, devices, data sets, suites."""
-    from aebench.catalogue import diagnosis
-
-    facts = diagnosis()
-    if as_json:
-        print(json.dumps(facts))  # noqa: T201
-        return
-    table = grid("", "")
-    for name, value in facts.items():
-        table.add_row(name, str(value))
-    out.print(table)
-
-
 for _name, _command in {
-    "evaluate": evaluate_command, "table": table_command, "report": report_command, "bench": bench_command,
-    "compare": compare_command, "noise": noise_command, "export": export_command, "history": history_command,
+    "doctor": doctor_command, "evaluate": evaluate_command, "table": table_command, "report": report_command,
+    "bench": bench_command, "compare": compare_command, "noise": noise_command, "export": export_command,
+    "history": history_command,
 }.items():  # fmt: skip
     app.command(_name)(_command)
 app.add_typer(data_app, name="data")

@@ -20,7 +20,7 @@ from pathlib import Path
 from platformdirs import user_cache_dir
 
 from aebench.data.source import Files
-from aebench.errors import InputError
+from aebench.errors import InputError, printable
 
 LIMIT = 2**28
 """Bytes that a published file may have, uncompressed."""
@@ -159,7 +159,7 @@ def _canonical(path: Path, published: Files) -> tuple[bytes, str]:
             raise ValueError(f"more than {LIMIT} bytes")
         content = published.canonical(raw)
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise InputError(f"{path}: truncated or damaged ({error})") from error
+        raise InputError(f"{path}: truncated or damaged ({printable(str(error))})") from error
     return content, hashlib.sha256(content).hexdigest()
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aebench.data import files
+from aebench.data import arrays, files
+from aebench.data.arrays import DAMAGED, Header
 from aebench.data.source import NoParameters, Part, Shape, Source
 from aebench.errors import InputError
 
@@ -19,17 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SUFFIXES = (".npy", ".npz")
-LIMIT = 2**34
-"""Bytes of the arrays of one file, uncompressed: 16 GiB."""
-_DAMAGED = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
-
-
-class Header(NamedTuple):
-    """What the header of an array says, and the bytes that the file really has for its values."""
-
-    shape: Shape
-    dtype: np.dtype[Any]
-    available: int
 
 
 def is_path(text: str) -> bool:
@@ -42,16 +29,12 @@ def source(text: str) -> Source:
 
     Raises InputError where it is missing, of another kind, damaged, or its arrays do not fit together.
     """
-    path = Path(text).expanduser()
-    if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"own data {text!r}: a file of {' or '.join(SUFFIXES)} is supported")
-    if not path.is_file():
-        raise InputError(f"own data {text!r}: no such file")
+    path = _found(text)
     try:
-        headers = _headers(path)
+        headers = arrays.headers(path, _KEYS)
         checksum = files.fingerprint(path)
-    except _DAMAGED as error:
-        raise InputError(f"own data {text!r}: truncated or damaged ({error})") from error
+    except DAMAGED as error:
+        raise InputError(f"own data {text!r}: truncated or damaged ({arrays.why(error)})") from error
     try:
         shape, sizes = _outline(headers)
         discrete = any(header.dtype == np.uint8 for name, header in headers.items() if name.startswith("x"))
@@ -65,27 +48,17 @@ def source(text: str) -> Source:
     return Source(outline=lambda p: (shape, sizes), read=read, checksum=checksum, values=values)
 
 
-def _headers(path: Path) -> dict[str, Header]:
-    if path.suffix.lower() == ".npy":
-        with path.open("rb") as stream:
-            return {"x": _header(stream, path.stat().st_size)}
-    with zipfile.ZipFile(path) as archive:
-        members = {Path(info.filename).stem: info for info in archive.infolist() if info.filename.endswith(".npy")}
-        headers: dict[str, Header] = {}
-        for name, info in members.items():
-            if name in _KEYS:
-                with archive.open(info) as stream:
-                    headers[name] = _header(stream, info.file_size)
-        return headers
-
-
-def _header(stream: IO[bytes], size: int) -> Header:
-    version = np.lib.format.read_magic(stream)
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in readers:
-        raise ValueError(f"version {version} of the format holds no plain array")
-    shape, _, dtype = readers[version](stream)
-    return Header(tuple(shape), dtype, size - stream.tell())
+def _found(text: str) -> Path:
+    """The file of this path; InputError where there is none that could hold arrays."""
+    try:
+        path = Path(text).expanduser()
+        if path.suffix.lower() in SUFFIXES and not path.is_file():
+            raise InputError(f"own data {text!r}: no such file")
+    except (OSError, RuntimeError) as error:  # a name that is too long, a user who is not there
+        raise InputError(f"own data {text!r}: {getattr(error, 'strerror', None) or error}") from error
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"own data {text!r}: a file of {' or '.join(SUFFIXES)} is supported")
+    return path
 
 
 _PARTS = ("train", "validation", "test")
@@ -99,24 +72,13 @@ def _outline(headers: Mapping[str, Header]) -> tuple[Shape, dict[str, int]]:
     official = {"all": "x"} if "x" in headers else {p: f"x_{p}" for p in _PARTS if f"x_{p}" in headers}
     if "all" not in official and not {"train", "test"} <= set(official):
         raise ValueError("it has neither an array x, nor x_train and x_test (and x_validation, if there is one)")
-    total = sum(_bytes(name, header) for name, header in headers.items())
-    if total > LIMIT:
-        raise ValueError(f"its arrays have {total} bytes, more than {LIMIT}")
+    arrays.fit(headers)
     shapes = {name: _event(name, headers[name]) for name in official.values()}
     if len(set(shapes.values())) > 1:
         raise ValueError(f"its parts are of different shapes: {', '.join(f'{n} {s}' for n, s in shapes.items())}")
     for name in official.values():
         _check_labels(name, headers)
     return next(iter(shapes.values())), {part: headers[name].shape[0] for part, name in official.items()}
-
-
-def _bytes(name: str, header: Header) -> int:
-    if header.dtype.hasobject:
-        raise ValueError(f"{name} holds Python objects; store it as an array of floats or uint8")
-    expected = math.prod(header.shape) * header.dtype.itemsize
-    if min(header.shape, default=1) < 0 or expected > header.available:
-        raise ValueError(f"{name} is truncated: {header.available} bytes for {header.shape} {header.dtype}")
-    return expected
 
 
 def _event(name: str, header: Header) -> Shape:
@@ -139,18 +101,17 @@ def _check_labels(name: str, headers: Mapping[str, Header]) -> None:
 
 def _read(path: Path, sizes: Mapping[str, int]) -> dict[str, Part]:
     try:
-        loaded: Any = np.load(path, allow_pickle=False)
-        arrays: Mapping[str, Any] = {"x": loaded} if isinstance(loaded, np.ndarray) else loaded
+        found = arrays.read(path, _KEYS)
         parts: dict[str, Part] = {}
         for part in sizes:
             end = "" if part == "all" else f"_{part}"
-            labels = np.asarray(arrays[f"y{end}"]).astype(np.int64) if f"y{end}" in arrays else None
-            parts[part] = Part(_values(path, f"x{end}", arrays[f"x{end}"]), labels)
+            labels = found[f"y{end}"].astype(np.int64) if f"y{end}" in found else None
+            parts[part] = Part(_values(path, f"x{end}", found[f"x{end}"]), labels)
         return parts
     except InputError:
         raise
-    except (*_DAMAGED, KeyError) as error:
-        raise InputError(f"own data {str(path)!r}: truncated or damaged ({error})") from error
+    except DAMAGED as error:
+        raise InputError(f"own data {str(path)!r}: truncated or damaged ({arrays.why(error)})") from error
 
 
 def _values(path: Path, name: str, array: NDArray[Any]) -> NDArray[Any]:

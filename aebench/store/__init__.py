@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from aebench.data.arrays import DAMAGED
+from aebench.data.arrays import read as read_arrays
 from aebench.errors import InputError
 from aebench.store import atomic, documents
 from aebench.store.atomic import reason
@@ -79,7 +79,10 @@ class Store:
 
     def ids(self) -> list[str]:
         """The ids of all documents, readable or not, sorted."""
-        names = os.listdir(self.folder) if self.folder.is_dir() else ()
+        try:
+            names = os.listdir(self.folder) if self.folder.is_dir() else ()
+        except OSError as error:
+            raise InputError(f"cannot read {self.folder}: {reason(error)}") from error
         stems = (name.removesuffix(".json") for name in names if name.endswith(".json"))
         return sorted(stem for stem in stems if _ID.fullmatch(stem))
 
@@ -119,9 +122,8 @@ class Store:
         if not path.exists():
             return {}
         try:
-            with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as stored:
-                return {name: _widened(stored[name]) for name in stored.files}
-        except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+            return {name: _widened(array) for name, array in read_arrays(path).items()}
+        except DAMAGED as error:
             raise InputError(f"{path}: broken arrays: {reason(error)}") from error
 
     def weights_path(self, id: str) -> Path:
@@ -138,7 +140,7 @@ class Store:
             return None
         try:
             return {name: array.copy() for name, array in load(path.read_bytes()).items()}
-        except (OSError, SafetensorError) as error:
+        except (*DAMAGED, SafetensorError) as error:  # a KeyError is a type that numpy has not
             raise InputError(f"{path}: broken weights: {reason(error)}") from error
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
@@ -156,10 +158,17 @@ class Store:
         if not path.exists():
             return None
         manifest = documents.parse(path)
-        ids = manifest.get("ids")
-        if not isinstance(ids, list) or not all(isinstance(id, str) for id in ids):
-            raise InputError(f"{path}: 'ids' is not a list of run ids")
+        documents.check_manifest(manifest, path)
         return manifest
+
+    def manifest_or_note(self) -> dict[str, Any] | None:
+        """What `suite.json` says, None where there is none or where it adds a line to `problems`."""
+        try:
+            return self.manifest()
+        except InputError as error:
+            if str(error) not in self.problems:
+                self.problems.append(str(error))
+            return None
 
     def _path(self, id: str, suffix: str = ".json", folder: Path | None = None) -> Path:
         if not _ID.fullmatch(id):
@@ -237,7 +246,7 @@ def _documents(holders: Mapping[str, Sequence[Store]]) -> Iterator[Document]:
 
 def _ordered(store: Store, *, all: bool) -> list[str]:
     """The ids of the documents that the manifest names, in its order, and with `all` the others after them."""
-    found, manifest = store.ids(), store.manifest()
+    found, manifest = store.ids(), store.manifest_or_note()
     named: list[str] = found if manifest is None else manifest["ids"]
     there = set(found)
     return [id for id in dict.fromkeys([*named, *found] if all else named) if id in there]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from aebench.errors import InputError
+from aebench.errors import InputError, printable
 
 STALE_SECONDS = 600
 
@@ -18,7 +18,28 @@ STALE_SECONDS = 600
 def reason(error: Exception) -> str:
     """Why something failed, in one line, without the path that the caller names."""
     text = error.strerror if isinstance(error, OSError) else None
-    return " ".join((text or str(error) or type(error).__name__).split())
+    return printable(text or str(error) or type(error).__name__)
+
+
+@contextmanager
+def _written(path: Path, write: Callable[[BinaryIO], object]) -> Generator[Path]:
+    """A hidden temporary file beside `path`, brought to the disk; gone after the `with` block, whatever it became."""
+    temporary = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.tmp")
+    try:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise InputError(f"cannot write {path}: {path.parent} is not a folder") from error
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {reason(error)}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -26,21 +47,30 @@ def replace(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
     Raises InputError where that cannot be done; then `path` is as it was.
     """
-    temporary = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
+    with _written(path, write) as temporary:
         os.replace(temporary, path)
-    except FileExistsError as error:
-        raise InputError(f"cannot write {path}: {path.parent} is not a folder") from error
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {reason(error)}") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+
+
+def create(path: Path, write: Callable[[BinaryIO], object]) -> bool:
+    """As `replace`, where there is no such file; of several processes that try, one is told True.
+
+    A second name for one file is given by the file system as one act, on NFS too. File systems without such names can
+    refuse to open a file that is there; then one that is killed at once may leave it empty.
+    """
+    with _written(path, write) as temporary:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except FileNotFoundError:
+            raise
+        except OSError:
+            try:
+                with path.open("xb") as file:
+                    write(file)
+            except FileExistsError:
+                return False
+    return True
 
 
 def remove(path: Path) -> None:
@@ -67,11 +97,11 @@ def sweep(folders: Iterable[Path]) -> None:
     for folder in folders:
         for path in folder.glob(".*.tmp"):
             with suppress(OSError):
-                if _abandoned(path):
+                if abandoned(path):
                     path.unlink()
 
 
-def _abandoned(temporary: Path) -> bool:
+def abandoned(temporary: Path) -> bool:
     """Whether its writer is gone: ten minutes without a byte, or a process of this machine that has ended."""
     if time.time() - temporary.stat().st_mtime > STALE_SECONDS:
         return True

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from aebench.data import ASIDE
+from aebench.errors import printable
 from aebench.known import is_closed_form
 from aebench.store.documents import Document
 
@@ -54,7 +55,10 @@ class _Measures:
             for name, ways in self._ways.items()
             if len(ways) > 1
         }
-        return [f"{name} was not measured alike in all runs: {'; '.join(ways)}" for name, ways in said.items()]
+        return [
+            printable(f"{name} was not measured alike in all runs: {'; '.join(ways)}", 600)
+            for name, ways in said.items()
+        ]
 
 
 def from_documents(documents: Iterable[Document]) -> pd.DataFrame:
@@ -130,7 +134,7 @@ def _kl_weights(specs: Sequence[dict[str, Any]]) -> Columns:
 
 def _kl_weight(hyper: Mapping[str, Any]) -> float | None:
     if isinstance(notes_beta := hyper.get("notes_beta"), int | float):
-        return 1 / notes_beta
+        return 1 / notes_beta if notes_beta else float("inf")
     return beta if isinstance(beta := hyper.get("beta"), int | float) else None
 
 
@@ -196,11 +200,20 @@ def _unequal(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _cell(value: Any) -> Any:
     """A schedule in short, a choice as its name and options, another tree as its JSON text."""
-    if isinstance(value, dict) and set(value) == {"points", "kind"}:
+    if isinstance(value, dict) and _is_schedule(value):
         return _schedule(value)
     if isinstance(value, dict) and isinstance(name := value.get("name"), str):
         return " ".join([name, *(f"{key} {option}" for key, option in value.items() if key != "name")])
     return _json(value) if isinstance(value, dict | list) else value
+
+
+def _is_schedule(value: Mapping[str, Any]) -> bool:
+    """Whether it is one as a suite's canonical specification has it, and not what somebody else made of it."""
+    if set(value) != {"points", "kind"} or not isinstance(value["points"], list):
+        return False
+    pairs = [point for point in value["points"] if isinstance(point, list) and len(point) == 2]
+    numbers = all(isinstance(number, int | float) for pair in pairs for number in pair)
+    return numbers and len(pairs) == len(value["points"])
 
 
 def _schedule(value: Mapping[str, Any]) -> str:

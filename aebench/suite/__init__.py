@@ -9,7 +9,9 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Gt
 
 from aebench.data import ASIDE
 from aebench.errors import InputError, unknown
@@ -24,13 +26,15 @@ from aebench.suite.search import Tune, asked, tune
 from aebench.suite.source import compose
 from aebench.suite.tree import Node, one_line, shortened, shown
 
-__all__ = ["Run", "Suite", "pack_id", "packs", "parse", "read", "run_id", "shipped"]
+__all__ = ["Run", "Suite", "pack_id", "packs", "parse", "read", "run_id", "shape_id", "shipped"]
 
 KEYS = (
     "name", "about", "seeds", "split_seed", "data", "network", "train", "tune", "runs", "metrics", "figures",
-    "keep_weights",
+    "keep_weights", "time_limit",
 )  # fmt: skip
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+NO_FOLDER = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?|.*\.", re.IGNORECASE)
+"""Names of devices, and endings that are dropped, on Windows: results could not be taken there."""
 SMOKE_STEPS = 20
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -59,6 +63,8 @@ class Suite:
     arguments: tuple[str, ...] = ()
     """What changed it, as words of the command line."""
     tune: Tune | None = None
+    time_limit: float | None = None
+    """Seconds of training that a run may take, after which it fails."""
 
     @property
     def validated(self) -> str:
@@ -110,6 +116,7 @@ def parse(
             runs=_runs(entries, merge=smoke or seeds is not None),
             arguments=_arguments(overrides, seeds, smoke),
             tune=tune(keys["tune"], metrics, entries, run_id, allow_code) if "tune" in keys else None,
+            time_limit=checked(keys["time_limit"], Annotated[float, Gt(0)]) if "time_limit" in keys else None,
         )
     except InputError:
         raise
@@ -148,6 +155,11 @@ def run_id(spec: Mapping[str, Any]) -> str:
 def pack_id(pack: Iterable[Run]) -> str:
     """What names the composition of a pack: 16 hexadecimal digits."""
     return hashlib.sha256(" ".join(run.id for run in pack).encode()).hexdigest()[:16]
+
+
+def shape_id(run: Run) -> str:
+    """What names all runs that may train together with this one, of whatever suite: 16 hexadecimal digits."""
+    return hashlib.sha256(_shape(run.spec).encode()).hexdigest()[:16]
 
 
 def _text(value: Any) -> str:
@@ -198,6 +210,8 @@ def _name(root: Node, keys: Mapping[str, Node]) -> str:
     name = checked(keys["name"], str)
     if not NAME.fullmatch(name):
         raise keys["name"].error(f"{shown(name)} should be letters, digits, _, - and ., not starting with - or .")
+    if NO_FOLDER.fullmatch(name):
+        raise keys["name"].error(f"{shown(name)} cannot be the name of a folder on Windows: choose another")
     return name
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from aebench.errors import InputError, unknown
+from aebench.errors import InputError, printable, unknown
 
 MAX_BYTES = 1 << 20
 """Of the text of a suite."""
@@ -18,9 +18,7 @@ Location = tuple[str | int | float, ...]
 
 def one_line(message: str) -> InputError:
     """An error whose message is one printable line, however wild the input that it quotes."""
-    words = " ".join(message.split())
-    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
-    return InputError(text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…")
+    return InputError(printable(message, MAX_MESSAGE))
 
 
 def shown(value: Any, limit: int = 60) -> str:

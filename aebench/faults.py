@@ -1,0 +1,88 @@
+"""Faults of training: what counts as out of memory, a limit of time, and in what parts a pack goes on."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from threading import current_thread, main_thread
+
+import torch
+
+from aebench.errors import InputError
+from aebench.packing import Runs
+from aebench.train import TooLarge
+
+EXHAUSTED = re.compile(
+    r"DefaultCPUAllocator|can't allocate memory|cannot allocate memory|out of memory|ALLOC_FAILED", re.IGNORECASE
+)
+"""How torch's RuntimeErrors say that memory is exhausted: the allocators of CPU and MPS, cuBLAS and cuDNN."""
+
+
+class TimeLimit(Exception):
+    """A pack has taken longer than its runs may."""
+
+
+def out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or what it came from, is that of a device or host without memory."""
+    while error is not None:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError):
+            return True
+        if isinstance(error, RuntimeError | OSError) and EXHAUSTED.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def parts(runs: int, error: Exception) -> int:
+    """Into how many parts a pack goes that failed: as many as fit, or halves, or 1 if that would be of no use."""
+    if isinstance(error, TooLarge):
+        return -(-runs // error.fitting)
+    return 1 if runs == 1 or isinstance(error, TimeLimit | InputError) else 2
+
+
+def halves(runs: Runs) -> list[Runs]:
+    """The first and the second half of trained runs."""
+    middle = len(runs.seeds) // 2
+    return [
+        replace(
+            runs,
+            seeds=runs.seeds[rows],
+            state={name: tensor[rows] for name, tensor in runs.state.items()},
+            hyper=type(runs.hyper)(*(value[rows] for value in runs.hyper)),
+        )
+        for rows in (slice(None, middle), slice(middle, None))
+    ]
+
+
+class Limit:
+    """A limit of the seconds that a pack of so many runs may train: each run its own, and so the pack their sum."""
+
+    def __init__(self, seconds: float | None, runs: int) -> None:
+        self.seconds, self.runs, self.begin = seconds, runs, time.monotonic()
+
+    def check(self) -> None:
+        """TimeLimit where it has passed."""
+        if self.seconds is not None and time.monotonic() - self.begin > self.seconds * self.runs:
+            self._raise()
+
+    @contextmanager
+    def watching(self) -> Generator[None]:
+        """Interrupts also a step that never ends, where the system can: in the main thread of a POSIX process."""
+        if self.seconds is None or current_thread() is not main_thread() or not hasattr(signal, "setitimer"):
+            yield
+            return
+        before = signal.signal(signal.SIGALRM, lambda number, frame: self._raise())
+        signal.setitimer(signal.ITIMER_REAL, self.seconds * self.runs)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+    def _raise(self) -> None:
+        each = f"{self.seconds:g} s of training" + (f" for each of the {self.runs} runs" if self.runs > 1 else "")
+        raise TimeLimit(f"time limit: {each} have passed")

@@ -1,0 +1,76 @@
+"""What guards the training of a pack: its checkpoint, its limit of time, and signals that come meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from aebench.checkpoint import Checkpoint
+from aebench.faults import Limit
+from aebench.stopping import CHECKPOINTS, Safety, Stop
+from aebench.store import atomic
+from aebench.suite import Run, pack_id
+
+OnPoint = Callable[[int, Tensor], None]
+
+
+class Keeper:
+    """Guards the packs of one suite. Without a folder nothing is kept, as where nothing is published either.
+
+    `limit`: seconds of training that a run may take.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        safety: Safety | None = None,
+        say: Callable[[str], None] = lambda line: None,
+        limit: float | None = None,
+    ) -> None:
+        self.folder, self.safety, self.say, self.limit = folder, safety or Safety(), say, limit
+        self.used: list[Checkpoint] = []
+
+    @property
+    def stop(self) -> Stop:
+        """Whether the process was asked to end."""
+        return self.safety.stop
+
+    @contextmanager
+    def guarding(
+        self, pack: Sequence[Run], made: dict[str, Any], on_point: OnPoint
+    ) -> Generator[tuple[Checkpoint | None, OnPoint]]:
+        """While a pack trains: its checkpoint, and who is to hear of each point of its curve. Raises TimeLimit.
+
+        `made`: by what, on what it trains; see `device.made`.
+        """
+        limit = Limit(self.limit, len(pack))
+
+        def point(step: int, loss: Tensor) -> None:
+            limit.check()
+            on_point(step, loss)
+
+        if self.folder is None:
+            with limit.watching():
+                yield None, point
+            return
+        id = pack_id(pack)
+        name = self.folder / CHECKPOINTS / f"{id}.safetensors"
+        fits = {name: str(made[name]) for name in ("aebench", "commit", "torch", "device", "precision")}
+        checkpoint = Checkpoint(name, {"pack": id, **fits}, self.safety, self.say)
+        self.used.append(checkpoint)
+        with self.stop.later(), limit.watching():
+            yield checkpoint, point
+
+    def published(self) -> None:
+        """The results of what was guarded last are written: checkpoints are of no more use."""
+        for checkpoint in self.used:
+            checkpoint.remove()
+        self.used.clear()
+        if self.folder is not None:
+            atomic.sweep([self.folder / CHECKPOINTS])
+            with suppress(OSError):  # those of other packs lie there
+                (self.folder / CHECKPOINTS).rmdir()
