@@ -18,7 +18,7 @@ from test_environments import Repository
 
 from aebench.cli import main
 from aebench.errors import InputError
-from aebench.regress import comparing, machine, margins, written
+from aebench.regress import comparing, machine, margins, reading, written
 from aebench.regress.gate import decide, overall
 from aebench.regress.pairs import compare
 from aebench.regress.records import Measure, Side
@@ -257,11 +257,7 @@ def test_results_of_suites_are_compared_by_seed(tmp_path, monkeypatch, capsys):
     """Seeds differ by ten, the new side by a twentieth on each."""
     sse = [10.0, 20.0, 30.0, 40.0, 50.0]
     for name, factor in (("base", 1.0), ("same", 1.0), ("worse", 1.05)):
-        (tmp_path / name).mkdir()
-        held = runs("vae", "sse", [value * factor for value in sse])
-        for document in held:
-            (tmp_path / name / f"{document['id']}.json").write_bytes(documents.text(document))
-        (tmp_path / name / "suite.json").write_text(json.dumps({"name": "s", "ids": [d["id"] for d in held]}))
+        stored(tmp_path / name, runs("vae", "sse", [value * factor for value in sse]))
     assert run(monkeypatch, capsys, "compare", tmp_path / "base", tmp_path / "same")[0] == 0
     code, out, _ = run(monkeypatch, capsys, "compare", tmp_path / "base", tmp_path / "worse")
     assert (code, out.splitlines()[0][:8]) == (1, "FAIL vae")
@@ -271,6 +267,34 @@ def test_results_of_suites_are_compared_by_seed(tmp_path, monkeypatch, capsys):
     code, out, err = run(monkeypatch, capsys, "compare", tmp_path / "base", tmp_path / "same")
     assert (code, out) == (2, "")
     assert "schema 99, and this aebench reads up to" in err
+
+
+def stored(folder, held):
+    folder.mkdir()
+    for document in held:
+        (folder / f"{document['id']}.json").write_bytes(documents.text(document))
+    (folder / "suite.json").write_text(json.dumps({"name": "s", "ids": [d["id"] for d in held]}))
+    return folder
+
+
+def test_seeds_of_results_are_paired_by_number(tmp_path):
+    """Seeds 2 to 5 of one, 0 to 3 of the other: 2 and 3 are compared, and equal."""
+    values = [10.0, 20.0, 30.0, 40.0, 50.0, 60.0]
+    first, second = runs("vae", "sse", values)[2:], runs("vae", "sse", values)[:4]
+    base, new = (reading.read(stored(tmp_path / name, held)) for name, held in (("a", first), ("b", second)))
+    ours, theirs = comparing.by_seed(base, new)
+    (measure,) = ours.values
+    assert ours.values[measure] == theirs.values[measure] == (30.0, 40.0)
+    base, new = (reading.read(stored(tmp_path / name, held)) for name, held in (("c", first), ("d", second[:2])))
+    ours, theirs = comparing.by_seed(base, new)
+    assert not ours.values
+    assert theirs.notes == ("no seed in common, so not compared: vae on digits · sse, 1 in all",)
+
+
+def test_counts_of_results_are_counters_and_times_are_left_out(tmp_path):
+    held = runs("vae", {"parameters": [100.0] * 5, "encode_latency_ms": [1.0] * 5, "sse": [1.0] * 5})
+    kinds = {measure.name: measure.kind for measure in reading.read(stored(tmp_path / "a", held)).values}
+    assert kinds == {"parameters": "counter", "sse": "quality"}
 
 
 def test_what_cannot_be_compared_gets_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys):

@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -104,7 +104,7 @@ def workplace(keep: Path | None) -> Generator[Path]:
 
 
 def _read(base: str, new: str, wanted: Wanted, noise: Mapping[str, float]) -> pairs.Outcome:
-    sides = _only(reading.read(base), wanted.only), _only(reading.read(new), wanted.only)
+    sides = by_seed(_only(reading.read(base), wanted.only), _only(reading.read(new), wanted.only))
     found = decide(*sides, alpha=wanted.alpha, margins=wanted.margins, noise=noise)
     repeats = min(max(map(len, side.values.values()), default=0) for side in sides)
     return pairs.Outcome(tuple(found), *sides, repeats)
@@ -114,7 +114,28 @@ def _only(side: Side, names: Collection[str]) -> Side:
     kept = {m: v for m, v in side.values.items() if not names or any(name in m.benchmark for name in names)}
     if side.values and not kept:
         raise InputError(f"{side.name}: no benchmark is called {' or '.join(names)}")
-    return Side(side.name, kept, side.machine, side.notes, side.failures)
+    return replace(side, values=kept)
+
+
+def by_seed(base: Side, new: Side) -> tuple[Side, Side]:
+    """Both with the values of seeds that both have, so that the i-th of each are of one seed.
+
+    A quality without a seed in common is left out of both, and said.
+    """
+    kept = dict(base.values), dict(new.values)
+    apart: list[str] = []
+    for measure in base.seeds.keys() & new.seeds.keys():
+        common = sorted({*base.seeds[measure]} & {*new.seeds[measure]})
+        if not common:
+            apart.append(str(measure))
+        for side, values in zip((base, new), kept, strict=True):
+            of = dict(zip(side.seeds[measure], side.values[measure], strict=True))
+            values[measure] = tuple(of[seed] for seed in common)
+    for values in kept:
+        for measure in [measure for measure in values if str(measure) in apart]:
+            del values[measure]
+    said = [f"no seed in common, so not compared: {', '.join(sorted(apart)[:3])}, {len(apart)} in all"] if apart else []
+    return replace(base, values=kept[0]), replace(new, values=kept[1], notes=(*new.notes, *said))
 
 
 def samples(found: pairs.Outcome) -> dict[Measure, tuple[tuple[float, ...], tuple[float, ...]]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aebench.errors import InputError
-from aebench.regress.records import Better, Measure, Side
+from aebench.regress.records import Better, Kind, Measure, Side
 
 if TYPE_CHECKING:
     from aebench.comparison.records import Entrant
@@ -108,11 +108,16 @@ def _measures(entry: Mapping[str, Any], side: str) -> Iterable[tuple[Measure, li
 
 
 def results(folder: str | Path) -> Side:
-    """A folder of results: each metric of each setting is a quality with a value for each seed, in order of seeds."""
+    """A folder of results: each metric of each setting is a quality with a value for each seed, in order of seeds.
+
+    What is counted is a counter. Times are left out: those that results keep were not measured in turns.
+    """
     from aebench.comparison import boards
+    from aebench.comparison.rules import SHARED, TIMED
     from aebench.plots import with_documents
     from aebench.store import Store
     from aebench.store.frame import from_documents
+    from aebench.tables.numbers import COUNTED
 
     store = Store(folder)
     documents = [store.read_or_note(id, newer=True) for id in store.ids()]
@@ -121,17 +126,19 @@ def results(folder: str | Path) -> Side:
         raise InputError(f"{folder}: no results of a suite")
     frame = with_documents(from_documents(list(held.values())), held)
     values: dict[Measure, tuple[float, ...]] = {}
+    seeds: dict[Measure, tuple[int, ...]] = {}
     for board in boards(frame):
         for measure in board.measures:
-            if measure.better == "neither":
+            if measure.better == "neither" or measure.note in (SHARED, TIMED):
                 continue
+            kind: Kind = "counter" if COUNTED.fullmatch(measure.name) else "quality"
             better: Better = "higher" if measure.better == "higher" else "lower"
             for entrant in board.entrants:
                 cell = board.cells.get((entrant.key, measure.name))
                 if cell is not None and not all(map(math.isnan, cell.values)):
-                    key = Measure(_name(entrant), measure.name, "quality", measure.unit, better)
-                    values[key] = tuple(cell.values)
-    return Side(str(folder), values, notes=tuple(store.problems))
+                    key = Measure(_name(entrant), measure.name, kind, measure.unit, better)
+                    values[key], seeds[key] = tuple(cell.values), tuple(entrant.seeds)
+    return Side(str(folder), values, notes=tuple(store.problems), seeds=seeds)
 
 
 def _name(entrant: Entrant) -> str:

@@ -40,6 +40,8 @@ class Side:
     notes: tuple[str, ...] = ()
     failures: Mapping[str, str] = field(default_factory=dict[str, str])
     """Benchmark, or file of benchmarks, or "" for all -> why it could not be measured."""
+    seeds: Mapping[Measure, tuple[int, ...]] = field(default_factory=dict[Measure, tuple[int, ...]])
+    """Of each value of a quality, where they are known."""
 
     def failure(self, benchmark: str) -> str | None:
         """Why a benchmark could not be measured; None where it could, or is not known to have been tried."""
