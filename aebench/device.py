@@ -6,7 +6,7 @@ import ctypes
 import platform
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
@@ -70,13 +70,17 @@ def arithmetic(device: torch.device, precision: str) -> Generator[None]:
 
 
 @contextmanager
-def exact(device: torch.device) -> Generator[None]:
+def exact(
+    device: torch.device, determinism: str = "usual", say: Callable[[str], None] = lambda line: None
+) -> Generator[None]:
     """float32 means float32, and the same run gives the same numbers; torch is left as it was found.
 
     On CUDA no TF32 and deterministic convolutions. Threads of the CPU are set pack by pack, and from now on the
-    process keeps its memory (`keep_memory`).
+    process keeps its memory (`keep_memory`). `determinism`, `say`: see `determinism.strict`.
     """
     import torch
+
+    from aebench.determinism import strict
 
     threads = torch.get_num_threads()
     cudnn: Any = torch.backends.cudnn
@@ -86,7 +90,7 @@ def exact(device: torch.device) -> Generator[None]:
     if device.type == "cpu":
         keep_memory()
     try:
-        with arithmetic(device, "fp32"):
+        with strict(device, determinism, say), arithmetic(device, "fp32"):
             yield
     finally:
         torch.set_num_threads(threads)

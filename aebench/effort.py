@@ -1,16 +1,22 @@
-"""What training a pack takes: examples, their rate, and the FLOPs of a step."""
+"""What training a pack takes: examples, their rate, and the FLOPs of a step; and what its losses take, before that."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
+from aebench import packing
+from aebench.data import Dataset
+from aebench.errors import InputError
 from aebench.feed import Batch, Examples, Feed
 from aebench.metrics.cost import flops
 from aebench.packing import Pack, Runs
 from aebench.train import Budget, Hyper, Setting, Trained
-from aebench.variant import Variant
+from aebench.variant import Network, Variant
+from aebench.workload import Call
 
 
 def effort(trained: Trained, setting: Setting, examples: Examples, budget: Budget) -> dict[str, float]:
@@ -40,3 +46,42 @@ def first_batch(
     feed = Feed(examples, size, noise, [setting.seed], dtype)
     feed.fill(0)
     return feed.step(0)
+
+
+def probe(recipe: tuple[Variant, Network, Any], setting: Setting, dataset: Dataset) -> Call | None:
+    """Call the losses on two examples, so that one that is not pure is refused before anything is trained: InputError.
+
+    Gives what they took; None for a closed form, or for what will fail.
+    """
+    variant, network, sizes = recipe
+    examples = Examples(torch.from_numpy(dataset.train.x[:2]), dataset.binarize)
+    try:
+        net = packing.build(variant, dataset.event_shape, network, sizes, setting.seed)
+        batch = first_batch(variant, sizes, setting, examples, 2, torch.float32)
+        hp = Hyper(variant, [setting], False, examples.x.device, torch.float32).at(0.0)
+        packing.check_pure(variant, net, batch, hp)
+        if variant.fit is not None:
+            return None
+        with Counting() as counted:
+            packing.check_pure(variant, net, batch, hp)
+    except InputError:
+        raise
+    except Exception:
+        return None  # a fault of another kind is a run's own: it is recorded when the run is trained
+    return Call(counted.operations, counted.flops / 4)  # two runs of two examples
+
+
+class Counting(TorchDispatchMode):
+    """Counts operations and their FLOPs; also of derivatives inside a loss, where torch's own counter gives up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations, self.flops = 0, 0.0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.operations += 1
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            self.flops += formula(*args, **(kwargs or {}), out_val=out)
+        return out

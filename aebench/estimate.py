@@ -20,8 +20,9 @@ def estimate(todo: Any, device: str, allow_code: bool, steps: int = 16) -> list[
         worker.check(whole)
         parts = worker.packs(whole)
         spec = parts[0][0].spec
-        dataset, (variant, network, sizes) = worker.dataset(spec), recipe(spec, allow_code)
-        examples, memory, full = worker.examples(dataset, dataset.train), PeakMemory(worker.device), budget_of(spec)
+        dataset, (variant, network, sizes) = worker.holding.dataset(spec), recipe(spec, allow_code)
+        examples, full = worker.holding.examples(dataset, dataset.train), budget_of(spec)
+        memory = PeakMemory(worker.device)
         settings = [setting_of(run.spec) for run in parts[0]]
         short = replace(full, steps=steps, keep="last")
         try:

@@ -81,8 +81,8 @@ def measure(one: Case, watch: Stopwatch, repeats: int, base: int) -> Point:
     """Samples of one point and what they took; `base`: bytes that were held before the curve began."""
     begin, loading = clock(watch.device), PeakMemory(watch.device)
     watch.worker.check(one.runs)
-    dataset = watch.worker.dataset(one.spec)
-    examples = watch.worker.examples(dataset, dataset.train)
+    dataset = watch.worker.holding.dataset(one.spec)
+    examples = watch.worker.holding.examples(dataset, dataset.train)
     loaded, training, size = loading.bytes(), PeakMemory(watch.device), len(one.runs)
     samples = interleaved(one, [size], repeats, watch)[size]
     peak, took = training.bytes(), clock(watch.device) - begin

@@ -60,6 +60,7 @@ class Keeper:
         id = pack_id(pack)
         name = self.folder / CHECKPOINTS / f"{id}.safetensors"
         fits = {name: str(made[name]) for name in ("aebench", "commit", "torch", "device", "precision")}
+        fits["determinism"] = made.get("determinism", {}).get("asked", "usual")
         checkpoint = Checkpoint(name, {"pack": id, **fits}, self.safety, self.say)
         self.used.append(checkpoint)
         with self.stop.later(), limit.watching():

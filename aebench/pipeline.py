@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from aebench.work import Worker
 
 
+LONG = ("curves", "metrics", "validation", "cost")
+"""Parts of a document that are not looked at again once it is stored."""
+
+
 @dataclass
 class Done:
     """What running a suite did."""
@@ -97,19 +101,24 @@ def _work(
         from aebench.work import Worker
 
         suite, on = todo.suite, choose(device)
-        worker = Worker(suite.name, on, suite.metrics, suite.keep_weights, allow_code, ledger, engine, suite.validated)
+        worker = Worker(
+            suite.name, on, suite.metrics, suite.keep_weights, allow_code, ledger, engine, suite.validated,
+            suite.determinism,
+        )  # fmt: skip
         worker.keeper = Keeper(todo.store.folder, safety, progress.say, suite.time_limit)
-    with exact(on), progress, worker.ahead:
+    with exact(on, suite.determinism, done.notes.append), progress, worker.ahead:
         with ledger.stage("set-up"):
             _check(todo.packs, worker)
             wanted = [part for pack in todo.packs for part in worker.packs(pack)]
         done.keep()
-        progress.start(wanted)
+        progress.start(wanted, worker.guess)
         names = {pack_id(pack): worker.claimed_as(pack) for pack in wanted}
         following = {pack_id(one): other for one, other in pairwise(wanted)}
         with Claims(todo.store.folder) as claims:
+            worker.holding.expect(wanted)
             for pack, left in claims.share(wanted, lambda p: names[pack_id(p)], todo.left, progress.wait):
                 _train(pack, left, following.get(pack_id(pack)), worker, done, progress)
+                worker.holding.through(pack)
             _measure(worker, done, progress, claims)
 
 
@@ -140,7 +149,9 @@ def _train(
         published = [p for p in published if p[0]["status"] == "ok" or not held(store, p[0]["id"])]
         store.publish_all(published)
         worker.keeper.published()
-        done.plan.documents |= {document["id"]: document for document, _, _ in published}
+        # what is long is on the disk, and need not be held until the last pack is trained
+        slim = [{key: value for key, value in d.items() if key not in LONG} for d, _, _ in published]
+        done.plan.documents |= {document["id"]: document for document in slim}
         done.trained += len(left)
         done.keep()
     progress.leave(pack)
@@ -205,12 +216,14 @@ def evaluate(
         from aebench.work import Worker
 
         place = choose(device)
-        worker = Worker(made_by["name"], place, chosen, False, allow_code, books.ledger, validated=suite.validated)
+        worker = Worker(
+            made_by["name"], place, chosen, False, allow_code, books.ledger, "auto", suite.validated, suite.determinism
+        )
     finished = [d for d in store.documents() if d["status"] == "ok"]
     measured = 0
     names = {metric.name for metric, _ in chosen}
     try:
-        with exact(place), progress or Progress() as shown:
+        with exact(place, suite.determinism), progress or Progress() as shown:
             for document in shown.each(finished, "measuring"):
                 publication = worker.again(Run(document["spec"], document["id"]), document, store, names)
                 if publication is not None:
@@ -276,13 +289,12 @@ def load_model(results: str | Path, id: str, *, device: str = "cpu", allow_code:
     `results`: the folder of a suite's results. Raises InputError where run or weights are not there.
     """
     from aebench.device import choose
-    from aebench.work import Worker
+    from aebench.revival import revive
 
     store = Store(results)
     document, weights = store.read(id), store.weights(id)
     if document is None or weights is None:
         raise InputError(f"{results}: run {id!r} has no {'document' if document is None else 'stored weights'}")
-    worker = Worker(document["suite"], choose(device), (), False, allow_code)
-    model = worker.revive(document["spec"], weights, tuple(document["event_shape"])).model(0)
+    model = revive(document["spec"], weights, tuple(document["event_shape"]), choose(device), allow_code).model(0)
     model.net.requires_grad_(False)
     return model

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
+
+from aebench.workload import left
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,20 +26,24 @@ T = TypeVar("T")
 class Progress:
     """A bar on a terminal, one line a pack elsewhere, nothing where `quiet`.
 
-    Work is counted in run-steps, so that a long pack moves the bar as it trains.
+    The bar goes by the work of a pack, which `weigh` guesses, and its steps: a costly pack is a long piece of it.
     """
 
     def __init__(self, console: Console | None = None, quiet: bool = False) -> None:
         self.console = console or Console(stderr=True)
         self.lines = not quiet and not self.console.is_terminal
         self.bar = Bar(
-            TextColumn("{task.fields[label]}", markup=False), BarColumn(bar_width=None), MofNCompleteColumn(),
-            TextColumn("runs  {task.fields[loss]}  {task.fields[rate]}"), TimeElapsedColumn(),
-            TextColumn("left"), TimeRemainingColumn(),
+            TextColumn("{task.fields[label]}", markup=False), BarColumn(bar_width=None),
+            TextColumn("{task.fields[runs]} runs  {task.fields[loss]}  {task.fields[rate]}"), TimeElapsedColumn(),
+            TextColumn("left {task.fields[left]}"),
             console=self.console, disable=quiet or self.lines, expand=True, transient=True,
         )  # fmt: skip
-        self.task = self.bar.add_task("", start=False, total=None, label="preparing", loss="", rate="")
+        self.task = self.bar.add_task(
+            "", start=False, total=None, label="preparing", loss="", rate="", runs="", left=""
+        )
+        self.weigh: Callable[[Sequence[Run]], float] = len
         self.runs = self.total = self.before = self.begin = self.size = self.batch = 0.0
+        self.work = self.worked = self.shown = self.piece = self.started = 0.0
         self.steps, self.waited = 1.0, ""
 
     def __enter__(self) -> Self:
@@ -46,15 +53,17 @@ class Progress:
     def __exit__(self, *error: object) -> None:
         self.bar.stop()
 
-    def start(self, packs: Sequence[Sequence[Run]]) -> None:
-        """These packs will be trained, in this order."""
-        self.total = float(sum(len(pack) for pack in packs))
-        self.bar.reset(self.task, total=self.total, label="", loss="", rate="")
+    def start(self, packs: Sequence[Sequence[Run]], weigh: Callable[[Sequence[Run]], float] = len) -> None:
+        """These packs will be trained, in this order. `weigh`: the work of a pack, in any unit."""
+        self.weigh, self.started = weigh, time.perf_counter()
+        self.total, self.work = float(sum(map(len, packs))), float(sum(map(weigh, packs)))
+        self.bar.reset(self.task, total=self.work, label="", loss="", rate="", runs=f"0/{self.total:.0f}", left="")
 
     def enter(self, pack: Sequence[Run]) -> None:
         """A pack begins."""
         train = pack[0].spec["train"]
         self.before, self.size, self.steps, self.batch = self.runs, len(pack), train["steps"], train["batch"]
+        self.piece = self.weigh(pack)
         self.begin = time.perf_counter()
         self.bar.update(self.task, label=label(pack))
 
@@ -63,12 +72,13 @@ class Progress:
         values = [value for value in loss.tolist() if math.isfinite(value)]
         middle = sorted(values)[len(values) // 2] if values else math.nan
         rate = self.size * step * self.batch / max(time.perf_counter() - self.begin, 1e-9)
-        done = self.before + self.size * step / self.steps
-        self.bar.update(self.task, completed=done, loss=f"loss {middle:.4g}", rate=f"{rate:,.0f} examples/s")
+        self._show(self.worked + self.piece * step / self.steps)
+        self.bar.update(self.task, loss=f"loss {middle:.4g}", rate=f"{rate:,.0f} examples/s")
 
     def skip(self, pack: Sequence[Run]) -> None:
         """Another process has trained a pack."""
         self.begin, self.before = time.perf_counter(), self.runs
+        self.work -= self.weigh(pack)  # which has taken none of the time here
         self._done(pack, "by another process")
 
     def say(self, line: str) -> None:
@@ -85,11 +95,24 @@ class Progress:
 
     def leave(self, pack: Sequence[Run]) -> None:
         """A pack is trained, measured and stored."""
+        self.worked += self.piece
         self._done(pack, f"{time.perf_counter() - self.begin:.1f} s")
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that the rest of the packs will take, as it seems now; None before the first step."""
+        return left(time.perf_counter() - self.started, self.shown, self.work)
+
+    def _show(self, worked: float) -> None:
+        self.shown = worked
+        seconds = self.left
+        said = "" if seconds is None else str(timedelta(seconds=round(seconds)))
+        self.bar.update(self.task, completed=worked, total=self.work, left=said)
 
     def _done(self, pack: Sequence[Run], how: str) -> None:
         self.runs = self.before + len(pack)
-        self.bar.update(self.task, completed=self.runs)
+        self._show(self.worked)
+        self.bar.update(self.task, runs=f"{self.runs:.0f}/{self.total:.0f}")
         if self.lines:
             self.console.print(
                 f"{self.runs:.0f}/{self.total:.0f} runs  {label(pack)}: {len(pack)} runs, {how}", markup=False
@@ -99,11 +122,13 @@ class Progress:
         """The items one by one, each a run that is done when the next is asked for; `number`: of an iterator."""
         total = len(items := list(items)) if number is None else number
         if total:
-            self.bar.reset(self.task, total=float(total), label=label, loss="", rate="")
-        for item in items:
+            self.bar.reset(self.task, total=float(total), label=label, loss="", rate="", runs=f"0/{total}", left="")
+            self.work, self.started = float(total), time.perf_counter()
+        for done, item in enumerate(items, 1):
             self.bar.update(self.task, label=label)
             yield item
-            self.bar.advance(self.task)
+            self._show(done)
+            self.bar.update(self.task, runs=f"{done}/{total}")
 
 
 def label(pack: Sequence[Run]) -> str:

@@ -85,17 +85,17 @@ class Stopwatch:
     def __call__(self, case: Case, size: int) -> Sample:
         """One sample of the first `size` runs of a case."""
         self.worker.free_threads()
-        dataset, settings = self.worker.dataset(case.spec), [setting_of(run.spec) for run in case.runs[:size]]
-        examples = self.worker.examples(dataset, dataset.train)
+        dataset, settings = self.worker.holding.dataset(case.spec), [setting_of(run.spec) for run in case.runs[:size]]
+        examples = self.worker.holding.examples(dataset, dataset.train)
         return sample(*recipe(case.spec, self.allow_code), settings, budget_of(case.spec), examples)
 
     def floor(self, case: Case) -> Floor:
         """What a step of one run of a case must do."""
         variant, network, sizes = recipe(case.spec, self.allow_code)
-        dataset, setting, budget = self.worker.dataset(case.spec), setting_of(case.spec), budget_of(case.spec)
+        dataset, setting, budget = self.worker.holding.dataset(case.spec), setting_of(case.spec), budget_of(case.spec)
         net = packing.build(variant, dataset.event_shape, network, sizes, setting.seed).to(self.device)
         runs = Runs(variant, net, sizes, [setting.seed], {}, None)
-        return floor(runs, setting, self.worker.examples(dataset, dataset.train), budget)
+        return floor(runs, setting, self.worker.holding.examples(dataset, dataset.train), budget)
 
     def machine(self, case: Case) -> Machine:
         """The machine with as many threads as a case has."""

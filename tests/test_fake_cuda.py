@@ -177,7 +177,7 @@ def test_from_a_suite_to_documents(there: Device, tmp_path: Path, monkeypatch: p
     todo = pipeline.plan(suite.parse(SUITE), tmp_path)
     done = pipeline.execute(todo, device=there.kind, report=False, progress=Progress(quiet=True))
     assert [document["error"] for document in done.failed] == []
-    for document in todo.documents.values():
+    for document in todo.store.documents():
         assert document["made"]["device"] == f"no {there.kind}"
         assert document["metrics"]["sse"]["value"] > 0
         mode = "direct" if document["cost"]["pack"]["runs"] == 1 else "packed"

@@ -270,7 +270,7 @@ def test_data_that_go_while_others_train_are_the_runs_own_fault(tmp_path: Path, 
     def losing(self: Worker, pack: Any, on_point: Any) -> Any:
         yield from train(self, pack, on_point)
         path.unlink(missing_ok=True)
-        for held in (self.datasets, self.resident):
+        for held in (self.holding.datasets, self.holding.resident):
             held.clear()
 
     monkeypatch.setattr(Worker, "train", losing)

@@ -216,7 +216,7 @@ def test_a_worker_keeps_the_moments_of_each_data_set():
     for name in ("reconstruction", "identity", "denoising_gap", "denoising_gap"):
         (entries,), *_ = worker.measure(runs, digits, [(metric(name), metric(name).options())])
         assert entries
-        (moments,) = worker.moments.values()
+        (moments,) = worker.holding.moments.values()
         kept.append((moments, set(vars(moments)) - {"x", "binarize"}, vars(moments).get("spectrum")))
     assert [names for _, names, _ in kept] == [set(), {"mean"}, {"mean", "spectrum"}, {"mean", "spectrum"}]
     assert kept[2][2] is kept[3][2]

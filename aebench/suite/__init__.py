@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Gt
 
@@ -30,7 +30,7 @@ __all__ = ["Run", "Suite", "pack_id", "packs", "parse", "read", "run_id", "shape
 
 KEYS = (
     "name", "about", "seeds", "split_seed", "data", "network", "train", "tune", "runs", "metrics", "figures",
-    "keep_weights", "time_limit",
+    "keep_weights", "time_limit", "determinism",
 )  # fmt: skip
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 NO_FOLDER = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?|.*\.", re.IGNORECASE)
@@ -65,6 +65,8 @@ class Suite:
     tune: Tune | None = None
     time_limit: float | None = None
     """Seconds of training that a run may take, after which it fails."""
+    determinism: Literal["usual", "strict"] = "usual"
+    """Whether a GPU is to give the same bits again; it names no run, as on a CPU all do."""
 
     @property
     def validated(self) -> str:
@@ -117,6 +119,7 @@ def parse(
             arguments=_arguments(overrides, seeds, smoke),
             tune=tune(keys["tune"], metrics, entries, run_id, allow_code) if "tune" in keys else None,
             time_limit=checked(keys["time_limit"], Annotated[float, Gt(0)]) if "time_limit" in keys else None,
+            determinism=checked(keys["determinism"], Literal["usual", "strict"]) if "determinism" in keys else "usual",
         )
     except InputError:
         raise
