@@ -238,7 +238,7 @@ RAISING = replace(AE, name="raising", build=lambda event_shape, network, sizes: 
 @pytest.mark.skipif(os.name != "posix", reason="a timer as POSIX has it")
 def test_code_that_hangs_is_interrupted(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "mine.py").write_text(HANGING)
-    monkeypatch.setattr(Worker, "check", lambda self, pack: self.dataset(pack[0].spec))
+    monkeypatch.setattr(Worker, "check", lambda self, pack: self.holding.dataset(pack[0].spec))
     monkeypatch.setattr(Worker, "together", lambda self, pack: True)
     monkeypatch.setattr(Worker, "set_threads", lambda self, spec: None)
     content = SUITE.replace("variant: vae", f"variant: '{tmp_path}/mine.py:HANGING'") + "time_limit: 0.2\n"
