@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from compared import runs
 from test_environments import Repository
+from test_regress import by_side
 
 from aebench.cli import main
 from aebench.errors import InputError
@@ -50,7 +51,7 @@ def gate(seed, slower, *, benchmarks=12, pairs=10, spread=0.03, burst=0.5):
             entries.append({"fullname": name, "stats": {"min": value}})
         return {"benchmarks": entries}
 
-    found = compare(sample, ("main", "mine"), pairs=pairs)
+    found = compare(by_side(sample), ("main", "mine"), pairs=pairs)
     return overall(found.findings), {f.measure.benchmark: f.verdict for f in found.findings}
 
 
@@ -181,9 +182,9 @@ def test_noise_is_the_widest_bound_of_a_against_a():
         held["n"] = held.get("n", 0) + (side == "base")
         return {"benchmarks": [{"fullname": "a", "stats": {"min": held["ratio"] if side == "new" else 1.0}}]}
 
-    assert margins.measure(sample, pairs=10, repeats=3) == {"a · time": pytest.approx(0.04)}
+    assert margins.measure(by_side(sample), pairs=10, repeats=3) == {"a · time": pytest.approx(0.04)}
     with pytest.raises(InputError, match="--pairs 4: 5 are the fewest"):
-        margins.measure(sample, pairs=4, repeats=1)
+        margins.measure(by_side(sample), pairs=4, repeats=1)
 
 
 def test_noise_is_kept_by_machine(tmp_path):

@@ -171,7 +171,7 @@ def test_each_side_runs_its_own_package_and_its_files_go_away(repository, sides,
     before = set(folder.iterdir())
     both = sides("main", "slow")
     for side, environment in (("base", both.base), ("new", both.new)):
-        report = both.sample(side, ["test_tiny.py::test_where"])
+        (report,) = both.sample((side,), ["test_tiny.py::test_where"])
         (entry,) = report["benchmarks"]
         where, scratch = map(Path, entry["extra_info"]["notes"])
         assert where.is_relative_to(environment.python.parents[1])
@@ -186,7 +186,7 @@ def test_a_revision_of_aebench_is_not_shadowed_by_the_one_that_measures(tmp_path
     repository = Repository(tmp_path / "repository", "aebench")
     repository.commit("old")
     both = pairs.of_revisions("old", "old", tmp_path, repository=repository.folder)
-    report = both.sample("base", ["test_tiny.py::test_where"])
+    (report,) = both.sample(("base",), ["test_tiny.py::test_where"])
     (entry,) = report["benchmarks"]
     assert Path(entry["extra_info"]["notes"][0]).name == "aebench.py"
     assert not Path(entry["extra_info"]["notes"][0]).is_relative_to(Path(aebench.__file__).parents[1])
@@ -266,7 +266,7 @@ def test_an_interrupt_ends_all_that_was_started(tmp_path):
     """The child of the child as well, though only the parent hears the interrupt."""
     sleep = [sys.executable, "-c", "import time; time.sleep(60)", "grandchild"]
     child = f"import subprocess; subprocess.run({sleep!r})"
-    code = f"from aebench.regress import environments; environments._child([{sys.executable!r}, '-c', {child!r}])"
+    code = f"from aebench.regress import processes; processes.run([{sys.executable!r}, '-c', {child!r}])"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL, start_new_session=True)
 
     def family():

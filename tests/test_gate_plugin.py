@@ -215,7 +215,7 @@ def test_a_step_is_timed_after_its_first_call(made, monkeypatch):
 
 
 def test_one_lap_is_no_piece(made):
-    with pytest.raises(ValueError, match="1 calls of lap"):
+    with pytest.raises(ValueError, match="fewer than 2 calls of lap"):
         made.laps(lambda lap: lap())
 
 

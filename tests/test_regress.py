@@ -162,6 +162,11 @@ def report(seconds, ops=10):
     }
 
 
+def by_side(sample):
+    """A sampler of pairs from one of a side alone."""
+    return lambda order, only: [sample(side, only) for side in order]
+
+
 class Machine:
     """A sampler of known factors; it remembers what it was asked."""
 
@@ -178,14 +183,14 @@ class Machine:
 
 def test_sides_take_turns_and_a_clear_answer_ends_it():
     machine = Machine({"a": 1.0})
-    found = compare(machine, ("main", "mine"), pairs=8)
+    found = compare(by_side(machine), ("main", "mine"), pairs=8)
     assert overall(found.findings) == "pass"
     assert [which for which, _ in machine.asked] == ["base", "new", "new", "base"] * 4
 
 
 def test_what_fails_is_confirmed_by_a_rerun_of_it_alone():
     machine = Machine({"a": 1.0, "b": 1.3})
-    found = compare(machine, ("main", "mine"), pairs=10)
+    found = compare(by_side(machine), ("main", "mine"), pairs=10)
     assert overall(found.findings) == "fail"
     assert [only for _, only in machine.asked] == [()] * 2 + [("a", "b")] * 18 + [("b",)] * 20
     (line,) = [f.line for f in found.findings if f.verdict == "fail"]
@@ -201,14 +206,14 @@ def test_a_fail_that_does_not_come_again_is_no_fail():
         machine.factors["a"] = 1.3 if next(calls) < 20 else 1.0
         return machine(which, only)
 
-    (time, _) = compare(sample, ("main", "mine"), pairs=10).findings
+    (time, _) = compare(by_side(sample), ("main", "mine"), pairs=10).findings
     assert time.verdict == "inconclusive"
     assert "not confirmed by a rerun" in time.said
 
 
 def test_what_is_not_clear_gets_as_many_pairs_again():
     machine = Machine({"a": 1.0, "b": 1.0}, spread=0.001)
-    found = compare(machine, ("x", "y"), pairs=4)  # four pairs allow no bound at all
+    found = compare(by_side(machine), ("x", "y"), pairs=4)  # four pairs allow no bound at all
     assert len(machine.asked) == 16
     assert machine.asked[8:] == [(which, ("a", "b")) for which in ["base", "new", "new", "base"] * 2]
     assert overall(found.findings) == "pass"
@@ -224,11 +229,11 @@ def test_what_has_no_time_is_measured_once():
             entry["extra_info"]["timed"] = entry["fullname"] == "a"
         return found
 
-    found = compare(sample, ("main", "mine"), pairs=8)
+    found = compare(by_side(sample), ("main", "mine"), pairs=8)
     assert [only for _, only in machine.asked] == [()] * 2 + [("a",)] * 14
     assert {str(f.measure): f.n for f in found.findings if f.measure.name == "ops"} == {"a · ops": 8, "b · ops": 1}
     machine = Machine({"b": 1.0})
-    assert compare(sample, ("main", "mine"), pairs=5).pairs == 1
+    assert compare(by_side(sample), ("main", "mine"), pairs=5).pairs == 1
 
 
 # ---- reading

@@ -1,19 +1,17 @@
-"""A revision installed beside another, and its benchmarks run there, each time in a fresh process."""
+"""A revision installed beside another."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import tomllib
 import venv
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
@@ -21,14 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from aebench.errors import InputError
-from aebench.regress import events
+from aebench.regress import processes
 
-BENCHMARKS = "tests/benchmarks"
-"""Where a project keeps them, unless told otherwise."""
-GATE = "test_gate.py"
-"""Those of them that `aebench compare` runs where none is named: a gate is to be quick, other benchmarks need not."""
-PLUGINS = {"aebench_gate_plugin": "plugin", "aebench_gate_events": "events.py"}
-"""What the measured process loads, and what of this folder it is: the measured side may have no aebench."""
 NEEDED = ("pytest", "pytest-benchmark")
 INSTALLED = "installed.json"
 """Written last into an environment: without it, it was interrupted."""
@@ -67,7 +59,9 @@ def extract(name: str, commit: str, folder: Path, repository: str | Path = ".") 
             files = Path(scratch) / "files"
             for words in (("read-tree", commit), ("checkout-index", "--all", f"--prefix={files.absolute()}/")):
                 if (done := _git(top, *words, **own)).returncode:
-                    raise InputError(f"{name}: its files cannot be read: {_last(done.stderr)}")
+                    raise InputError(
+                        f"{name}: its files cannot be read: {processes.last(done.stderr.decode(errors='replace'))}"
+                    )
             files.mkdir(exist_ok=True)  # a commit may have no file
             files.rename(tree)
     return tree / prefix
@@ -129,99 +123,6 @@ def dependencies(tree: Path) -> Any:
     return _project(tree).get("project", {}).get("dependencies")
 
 
-def measure(environment: Environment, benchmarks: Path, folder: Path, only: Sequence[str] = ()) -> dict[str, Any]:
-    """One report of pytest-benchmark: the benchmarks of a folder in a fresh process of this environment.
-
-    `only`: names of benchmarks as reports have them (`file.py::test`), all where it is empty. The report gets two
-    entries more: `torch`, its version or "", and `failures: {benchmark or file: why}`, what failed to run; a benchmark
-    that ends its process is among them, and the others are measured without it; "" where all of it ended by a signal.
-    Raises InputError where pytest could not be run.
-    """
-    died: dict[str, str] = {}
-    while True:
-        with tempfile.TemporaryDirectory(dir=folder, prefix="sample-") as place:
-            done = _pytest(environment, benchmarks, Path(place), only, died)
-            report, happened = _json(Path(place) / "report.json"), _happened(Path(place))
-        failed = dict(happened["failed"])
-        unfinished = [name for name, _ in happened["began"] if name not in dict(happened["ended"])]
-        if report is None and unfinished and unfinished[-1] not in died:
-            died[unfinished[-1]] = f"its process ended with {_ending(done.returncode)}"
-            continue
-        if report is None and not failed and not died:
-            if done.returncode >= 0:
-                raise InputError(f"{environment.name}: no benchmark could be run: {_last(done.stdout, done.stderr)}")
-            failed = {"": f"its process ended with {_ending(done.returncode)}"}
-        for entry in (report or {}).get("benchmarks", ()):
-            entry["stats"].pop("data", None)  # every round: megabytes that nobody reads
-        torch = "".join(version for _, version in happened["torch"])
-        return {"benchmarks": [], **(report or {}), "failures": died | failed, "torch": torch}
-
-
-def collect(environment: Environment, benchmarks: Path, folder: Path) -> list[str]:
-    """The names of all benchmarks of a folder."""
-    with tempfile.TemporaryDirectory(dir=folder, prefix="sample-") as place:
-        done = _pytest(environment, benchmarks, Path(place), (), {}, "--collect-only")
-        found = [name for name, _ in _happened(Path(place))["found"]]
-    if not found:
-        raise InputError(f"{environment.name}: no benchmark could be found: {_last(done.stdout, done.stderr)}")
-    return found
-
-
-def _pytest(
-    environment: Environment, benchmarks: Path, place: Path, only: Sequence[str], without: Mapping[str, str],
-    *more: str,
-) -> subprocess.CompletedProcess[bytes]:  # fmt: skip
-    """Run the benchmarks as `environment` has the package, whatever lies beside them.
-
-    Their own revision's settings (`pythonpath = src`, say) and packages around them would bring the new side's code
-    to both, so pytest gets an empty configuration, no conftest.py from above the folder of the benchmarks, and nothing
-    but that folder goes on the path. Of plugins only those that measure are loaded: a second less in each process; a
-    conftest.py of the benchmarks can ask for others (`pytest_plugins`).
-    """
-    (place / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
-    for name, what in PLUGINS.items():
-        source = Path(__file__).with_name(what)
-        if source.is_dir():
-            shutil.copytree(source, place / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copyfile(source, place / f"{name}.py")
-    command = [
-        str(environment.python), "-m", "pytest", *(f"{benchmarks}{os.sep}{name}" for name in only or ("",)),
-        "-q", f"--rootdir={benchmarks}", f"-c={place / 'pytest.ini'}", f"--confcutdir={benchmarks}",
-        f"--basetemp={place / 'tmp'}",
-        "--import-mode=importlib", "--continue-on-collection-errors", "--benchmark-only",
-        f"--benchmark-json={place / 'report.json'}", "-p", "no:cacheprovider", "-p", "pytest_benchmark.plugin",
-        *(word for name in PLUGINS for word in ("-p", name)), *(f"--deselect={name}" for name in without), *more,
-    ]  # fmt: skip
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PYTHONPATH"))}
-    paths = [place, benchmarks] if not (benchmarks / "__init__.py").exists() else [place]
-    variables = {
-        **own, "PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", events.FILE: str(place / "events"),
-        "PYTHONPATH": os.pathsep.join(map(str, paths)), "TMPDIR": str(place.parent),
-        "PATH": os.pathsep.join([str(environment.python.parent), os.environ.get("PATH", "")]),
-    }  # fmt: skip
-    return _child(command, place, variables)
-
-
-def _child(
-    command: Sequence[str], place: Path | None = None, variables: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[bytes]:
-    """Run a command to its end; whatever interrupts that ends it and all that it started."""
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, cwd=place, env=variables,
-        start_new_session=True,
-    )  # fmt: skip
-    try:
-        said = process.communicate()
-    except BaseException:
-        with suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL) if os.name == "posix" else process.kill()
-        process.wait()
-        raise
-    return subprocess.CompletedProcess(command, process.returncode, *said)
-
-
 def _git(repository: str | Path, *words: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
     command = ["git", "-C", str(repository), *words]
     try:
@@ -233,9 +134,9 @@ def _git(repository: str | Path, *words: str, **variables: str) -> subprocess.Co
 def _run(command: Sequence[str], name: str, scratch: Path) -> None:
     """A step of an installation; a version that is read from tags is none in a tree without them, and needs a word."""
     variables = {"SETUPTOOLS_SCM_PRETEND_VERSION": "0", **os.environ, "TMPDIR": str(scratch)}
-    done = _child(command, None, variables)
-    if done.returncode:
-        raise InputError(f"{name} does not install: {_last(done.stderr, done.stdout)}")
+    code, said = processes.run(command, variables)
+    if code:
+        raise InputError(f"{name} does not install: {said}")
 
 
 def _project(tree: Path) -> dict[str, Any]:
@@ -251,40 +152,3 @@ def _builds(tree: Path) -> bool:
     system = _project(tree).get("build-system", {})
     name = str(system.get("build-backend", "setuptools.build_meta")).partition(":")[0].partition(".")[0]
     return "backend-path" not in system and find_spec(name) is not None
-
-
-def _json(file: Path) -> dict[str, Any] | None:
-    """What a process reported; None where it did not come so far."""
-    try:
-        return json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return None
-
-
-def _happened(place: Path) -> dict[str, list[tuple[str, str]]]:
-    """What `events` noted, by the kind of event: (benchmark, why) in order."""
-    found: dict[str, list[tuple[str, str]]] = {kind: [] for kind in ("torch", "found", "began", "failed", "ended")}
-    file = place / "events"
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
-        event, benchmark, why = json.loads(line)
-        found[event].append((benchmark, why))
-    return found
-
-
-def _ending(code: int) -> str:
-    if code < 0:
-        with suppress(ValueError):
-            return f"signal {signal.Signals(-code).name}"
-    return f"exit code {code}"
-
-
-def _last(*streams: bytes) -> str:
-    """The last line that says something, the error's own where there is one."""
-    lines = [
-        line.strip() for stream in streams for line in stream.decode(errors="replace").splitlines() if line.strip()
-    ]
-    if "[end of output]" in lines:  # of what pip has run, which says more than pip does
-        lines = lines[: lines.index("[end of output]")]
-        return lines[-1][:300]
-    errors = [line for line in lines if line.lower().startswith(("error", "e  "))]
-    return (errors or lines or ["it said nothing"])[-1][:300]

@@ -7,11 +7,14 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aebench.errors import InputError
 from aebench.regress import machine
 from aebench.store import atomic
+
+if TYPE_CHECKING:
+    from aebench.regress.pairs import Sampler
 
 FOLDER = Path("results/noise")
 SCHEMA = 1
@@ -42,7 +45,7 @@ def place(identity: Mapping[str, str], repository: str | Path = ".") -> Path:
 
 
 def measure(
-    sample: Callable[[str, Collection[str]], dict[str, Any]],
+    sample: Sampler,
     *,
     pairs: int,
     repeats: int,
@@ -50,7 +53,7 @@ def measure(
     only: Collection[str] = (),
     told: Callable[[str], None] = lambda line: None,
 ) -> dict[str, float]:
-    """The largest absolute bound of each time's effect over `repeats` comparisons of `sample`, whose sides are equal.
+    """The largest absolute bound of each time's effect over `repeats` comparisons by `sample`, whose sides are equal.
 
     Raises InputError where `pairs` are too few for a bound, or no benchmark is timed.
     """

@@ -1,21 +1,21 @@
-"""Two sides measured in turns, A B B A, until the answer is clear: pairs of neighbours share what the machine did."""
+"""Two sides measured in pairs, of which each goes first in turn, until the answer is clear."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from aebench.errors import InputError, unknown
-from aebench.regress import commits, environments, reading
+from aebench.regress import commits, environments, measuring, reading
 from aebench.regress.environments import Environment
 from aebench.regress.gate import adjusted, look
+from aebench.regress.measuring import Report
 from aebench.regress.records import Finding, Measure, Side
 
-Report = dict[str, Any]
-Sampler = Callable[[str, Collection[str]], Report]
-"""`("base" or "new", names of benchmarks, all where empty)` -> one report, of a fresh process."""
+Sampler = Callable[[tuple[str, ...], Collection[str]], Sequence[Report]]
+"""`(("base", "new") or ("new", "base"), names of benchmarks, all where empty)` -> a report of each, of fresh
+processes that take turns, the first named first."""
 
 PAIRS = 10
 LOOKS = 2
@@ -84,8 +84,9 @@ def gather(
         if i == 1 and not (only := _repeated(into)):
             break
         told(f"{why}: pair {i + 1} of {count}" + (f", {len(only)} benchmarks" if i else ""))
-        for key in ("base", "new") if i % 2 == 0 else ("new", "base"):
-            into[key].append(sample(key, only))
+        order = ("base", "new") if i % 2 == 0 else ("new", "base")
+        for key, report in zip(order, sample(order, only), strict=True):
+            into[key].append(report)
     return into
 
 
@@ -141,14 +142,15 @@ class Sides:
     commits: Mapping[str, str | None]
     """Of "base" and "new"; None of an environment."""
 
-    def sample(self, side: str, only: Collection[str]) -> Report:
+    def sample(self, order: Sequence[str], only: Collection[str]) -> list[Report]:
         """A `Sampler`."""
-        environment = self.base if side == "base" else self.new
-        report = environments.measure(environment, self.benchmarks, self.folder, list(only))
-        if side == "base" and not report["benchmarks"] and not only:
-            why = next(iter(report["failures"].values()), "there is none")
-            raise InputError(f"{self.base.name}: no benchmark could be run: {why}")
-        return report
+        sides = {"base": self.base, "new": self.new}
+        reports = measuring.measure([sides[side] for side in order], self.benchmarks, self.folder, list(only))
+        for side, report in zip(order, reports, strict=True):
+            if side == "base" and not report["benchmarks"] and not only:
+                why = next(iter(report["failures"].values()), "there is none")
+                raise InputError(f"{self.base.name}: no benchmark could be run: {why}")
+        return reports
 
     def chosen(self, names: Collection[str]) -> list[str]:
         """The benchmarks whose names contain one of these; InputError for one that is in none.
@@ -156,8 +158,8 @@ class Sides:
         Where none is named those of the file `GATE`, if there is one, else all.
         """
         if not names:
-            return [environments.GATE] if (self.benchmarks / environments.GATE).is_file() else []
-        found = environments.collect(self.new, self.benchmarks, self.folder)
+            return [measuring.GATE] if (self.benchmarks / measuring.GATE).is_file() else []
+        found = measuring.collect(self.new, self.benchmarks, self.folder)
         for name in names:
             if not any(name in benchmark for benchmark in found):
                 raise unknown("benchmark", name, found)
@@ -202,9 +204,9 @@ def of_revisions(
 
 def _benchmarks(tree: Path | None, named: str | None, repository: str | Path) -> Path:
     """The folder of benchmarks: in the tree of the new revision, or where it is named, or of the repository."""
-    inside = None if tree is None else tree / (named or environments.BENCHMARKS)
-    outside = Path(named) if named else Path(repository) / environments.BENCHMARKS
+    inside = None if tree is None else tree / (named or measuring.BENCHMARKS)
+    outside = Path(named) if named else Path(repository) / measuring.BENCHMARKS
     place = inside if inside is not None and (inside.exists() or not named) else outside
     if not place.is_dir():
-        raise InputError(f"{named or environments.BENCHMARKS}: no benchmarks there; --benchmarks names their folder")
+        raise InputError(f"{named or measuring.BENCHMARKS}: no benchmarks there; --benchmarks names their folder")
     return place.absolute()

@@ -30,18 +30,34 @@ ROUND = 1e-3
 """Seconds that a round takes at least; a shorter step is repeated in it."""
 FEWEST = 5
 """Rounds that it takes at least; of fewer the growth of the process says nothing."""
+TURNS = "aebench_gate_turns"
+"""The plugin of the processes that `aebench compare` starts; see `regress.turns`."""
 UNIT = 2**23
 """Bytes in which growth of the process is told: coarse, so that it has no noise."""
 
 
 class Gate:
-    """What a benchmark says of itself. `timed = False`: its time is not gated."""
+    """What a benchmark says of itself."""
 
-    def __init__(self, benchmark: Any) -> None:
+    def __init__(self, benchmark: Any, turns: Any = None) -> None:
         self.benchmark, self.extra = benchmark, benchmark.extra_info
-        self.timed = True
         self.watch = Watch()
-        self._narrow = False
+        self._timed = True
+        self._turns = turns
+        """By which this process and that of the other side measure in turns; None where it is alone."""
+        if turns is not None:
+            self.watch.neighbour = turns.neighbour
+
+    @property
+    def timed(self) -> bool:
+        """Whether its time is gated."""
+        return self._timed
+
+    @timed.setter
+    def timed(self, value: bool) -> None:
+        self._timed = value
+        if not value:
+            self._turn("free")
 
     def count(self, name: str, value: float) -> None:
         """A number without noise of which less is better: any increase fails. NaN, which is no more, is refused."""
@@ -97,6 +113,7 @@ class Gate:
 
     def __call__(self, step: Callable[[], Any], *, device: str = "cpu", rounds: int | None = None) -> None:
         """Time `step`: first a call by itself, where it compiles, then `rounds`, or what half a second takes."""
+        self._turn("free")
         clock = self._clock(device)
         begin = clock()
         step()
@@ -123,31 +140,47 @@ class Gate:
         What `run` does before its first lap is set-up, and not timed. `iterations`: steps of a piece; times are of one.
         What the process grows by in more than half of the pieces is a counter: it leaks.
         """
-        clock, marks, sizes = self._clock(device), list[float](), list[int | None]()
+        clock, spans, sizes = self._clock(device), list[float](), list[int | None]()
+        begun: float | None = None
 
         def lap() -> None:
-            if not marks:
-                if device.startswith("cuda"):
-                    from .counting import uuid
-
-                    self.watch.gpu = reader(uuid(device))
-                self.watch.start()
-                self._narrow = True
+            nonlocal begun
+            now = clock()
+            if begun is None:
+                self._watched(device)
+                self._turn("ready")
+            else:
+                spans.append(now - begun)
+                self._turn("swap")
             sizes.append(resident())
-            marks.append(clock())
+            begun = clock()
 
+        self._turn("free")
         result = run(lap)
+        self._turn("done")
         self.watch.stop()
-        if len(marks) < 2:
-            raise ValueError(f"laps: {len(marks)} calls of lap(); at least 2 tell a piece of work")
+        if not spans:
+            raise ValueError("laps: fewer than 2 calls of lap(); they tell a piece of work")
         grown = [b - a for a, b in pairwise(sizes) if a is not None and b is not None]
         if len(grown) >= FEWEST:
             rate = max(0.0, statistics.median(grown)) * 50 / iterations
             self.count("resident growth of 50 steps (8 MiB)", rate // UNIT)
-        told = iter([mark for a, b in pairwise(marks) for mark in (a, b)])
+        told = iter([mark for span in spans for mark in (0.0, span)])
         self.benchmark._timer = lambda: next(told)
-        self.benchmark.pedantic(lambda: None, rounds=len(marks) - 1, iterations=iterations)
+        self.benchmark.pedantic(lambda: None, rounds=len(spans), iterations=iterations)
         return result
+
+    def _watched(self, device: str) -> None:
+        """From here on the watch sees nothing but what is timed."""
+        if device.startswith("cuda"):
+            from .counting import uuid
+
+            self.watch.gpu = reader(uuid(device), self.watch.neighbour)
+        self.watch.start()
+
+    def _turn(self, what: str) -> None:
+        if self._turns is not None:
+            getattr(self._turns, what)()
 
     def _clock(self, device: str) -> Callable[[], float]:
         if not device.startswith("cuda"):
@@ -175,9 +208,9 @@ class Gate:
 
 
 @pytest.fixture
-def gate(benchmark: Any) -> Generator[Gate]:
+def gate(benchmark: Any, pytestconfig: pytest.Config) -> Generator[Gate]:
     """Counters, exact numbers and qualities beside the time of a benchmark, and what the machine did meanwhile."""
-    found = Gate(benchmark)
+    found = Gate(benchmark, getattr(pytestconfig.pluginmanager.get_plugin(TURNS), "turns", None))
     found.watch.start()
     yield found
     found.close()

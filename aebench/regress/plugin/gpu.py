@@ -47,18 +47,22 @@ def reasons(seen: Iterable[int]) -> list[str]:
     return [words for bit, words in THROTTLED.items() if bits & bit]
 
 
-def others(pids: Collection[int], own: int, uses: bool) -> int:
-    """How many of the processes on a GPU are not this one, of process id `own`, which `uses` it or not.
+def others(pids: Collection[int], own: int, uses: bool, neighbour: int | None = None) -> int:
+    """How many of the processes on a GPU are neither this one, of process id `own`, which `uses` it or not, nor that
+    with which it takes turns.
 
-    In a container the ids are the host's: there one that is not found is taken for this one.
+    In a container the ids are the host's: there one that is not found is taken for this one, and one for the other.
     """
-    return len(pids) - (own in pids or (uses and len(pids) > 0))
+    mine = {own, neighbour}
+    if mine.isdisjoint(pids):
+        return max(len(pids) - uses * (1 if neighbour is None else 2), 0)
+    return len({*pids} - mine)
 
 
-def reader(uuid: str) -> Reader | None:
+def reader(uuid: str, neighbour: int | None = None) -> Reader | None:
     """What reads the GPU of this UUID ("GPU-..."), None where neither NVML nor nvidia-smi answers."""
     for made in (_nvml, _smi):
-        found = made(uuid)
+        found = made(uuid, neighbour)
         if found is not None and found() is not None:
             return found
     return None
@@ -69,7 +73,7 @@ def _uses() -> bool:
     return torch is not None and bool(torch.cuda.is_initialized())
 
 
-def _nvml(uuid: str) -> Reader | None:
+def _nvml(uuid: str, neighbour: int | None = None) -> Reader | None:
     try:
         with warnings.catch_warnings(action="ignore"):  # the package's former name warns of itself
             import pynvml  # pyright: ignore[reportMissingImports]
@@ -91,7 +95,7 @@ def _nvml(uuid: str) -> Reader | None:
                 nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
                 nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),
                 active(handle),
-                others(pids, os.getpid(), _uses()),
+                others(pids, os.getpid(), _uses(), neighbour),
             )
         except nvml.NVMLError:
             return None
@@ -99,7 +103,7 @@ def _nvml(uuid: str) -> Reader | None:
     return now
 
 
-def _smi(uuid: str) -> Reader | None:
+def _smi(uuid: str, neighbour: int | None = None) -> Reader | None:
     def asked(what: str) -> list[str] | None:
         command = ["nvidia-smi", "-i", uuid, what, "--format=csv,noheader,nounits"]
         try:
@@ -117,7 +121,7 @@ def _smi(uuid: str) -> Reader | None:
         try:
             mhz, celsius, bits = (rows or [""])[0].split(",")
             pids = {int(line) for line in running or () if line.strip().isdigit()}
-            return State(float(mhz), float(celsius), int(bits, 16), others(pids, os.getpid(), _uses()))
+            return State(float(mhz), float(celsius), int(bits, 16), others(pids, os.getpid(), _uses(), neighbour))
         except ValueError:
             return None
 

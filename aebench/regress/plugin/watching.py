@@ -27,6 +27,8 @@ class Reading(NamedTuple):
     wall: float
     own: float
     """Seconds of processor time of this process and of those it has waited for."""
+    neighbour: float
+    """The same of the process with which it takes turns."""
     busy: float | None
     """Seconds that all processors worked, for anyone."""
     steal: float | None
@@ -39,14 +41,24 @@ class Reading(NamedTuple):
     """How often this process was interrupted for another."""
 
 
-def read(root: Path = Path("/")) -> Reading:
-    """The counters now; `root`: where `proc` and `sys` are."""
+def read(root: Path = Path("/"), neighbour: int | None = None) -> Reading:
+    """The counters now; `root`: where `proc` and `sys` are; `neighbour`: a process id."""
     times = os.times()
     busy, steal = _machine(root / "proc/stat")
     own = times.user + times.system + times.children_user + times.children_system
     return Reading(
-        time.perf_counter(), own, busy, steal, _throttled(root), _quota(root / "sys/fs/cgroup/cpu.stat"), _switches()
-    )
+        time.perf_counter(), own, _process(root, neighbour), busy, steal, _throttled(root),
+        _quota(root / "sys/fs/cgroup/cpu.stat"), _switches(),
+    )  # fmt: skip
+
+
+def _process(root: Path, pid: int | None) -> float:
+    """Seconds of processor time of a process and of those it has waited for; proc(5), /proc/pid/stat."""
+    try:
+        _, _, fields = (root / f"proc/{pid}/stat").read_text().rpartition(")")  # its name may hold anything
+        return sum(map(int, fields.split()[11:15])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError):
+        return 0.0
 
 
 def _machine(file: Path) -> tuple[float | None, float | None]:
@@ -118,6 +130,8 @@ class Watch:
 
     def __init__(self, gpu: Reader | None = None, root: Path = Path("/"), every: float = EVERY) -> None:
         self.gpu, self.root, self.every = gpu, root, every
+        self.neighbour: int | None = None
+        """The process with which this one takes turns, whose work is none of others."""
         self.clocks: list[float] = []
         self.states: list[Any] = []
         self.first = self.last = read(root)
@@ -127,7 +141,7 @@ class Watch:
         """Begin, and forget what was seen before."""
         self.stop()
         self.clocks, self.states = [], []
-        self.first = read(self.root)
+        self.first = read(self.root, self.neighbour)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(self._over,), daemon=True, name="watch")
         self._thread.start()
@@ -138,7 +152,7 @@ class Watch:
             self._over.set()
             self._thread.join()
             self._thread = None
-            self.last = read(self.root)
+            self.last = read(self.root, self.neighbour)
 
     def _run(self, over: threading.Event) -> None:
         while True:
@@ -156,7 +170,8 @@ class Watch:
         own = (b.own - a.own) / wall
         found: dict[str, float | int | None] = {"seconds": wall, "own_cores": own}
         if a.busy is not None and b.busy is not None:
-            found["other_cores"] = max((b.busy - a.busy) / wall - own, 0.0)
+            neighbour = max(b.neighbour - a.neighbour, 0.0) / wall
+            found["other_cores"] = max((b.busy - a.busy) / wall - own - neighbour, 0.0)
         for name, divided in (("steal", wall), ("quota", wall), ("throttled", 1), ("switches", 1)):
             before, after = getattr(a, name), getattr(b, name)
             found[name] = None if before is None or after is None else (after - before) / divided

@@ -1,0 +1,150 @@
+"""Two processes that measure two sides at once, of which one at a time works: so both meet the same machine.
+
+On a shared machine times drift by a tenth within seconds, for every benchmark alike. So rounds of both sides
+alternate: a round of one, a round of the other. What comes before the first round of a benchmark (`Gate` knows it)
+both do at the same time; all else of a benchmark is for one alone, while the other waits.
+
+The two hold the ends of one pair of sockets and tell each other lines of JSON, `[what, benchmark]`. One whose
+neighbour ends, whatever the reason, goes on alone.
+
+It is a plugin of pytest that is copied beside the measurements, as `events` is: nothing but the standard library here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from socket import socket
+from typing import Any
+
+TURNS = "AEBENCH_GATE_TURNS"
+"""Names the variable: the descriptor of this process's socket, and 1 for the one that goes first, else 0."""
+
+
+class Turns:
+    """This process's side. Without a socket, and where the neighbour has not the benchmark, nothing waits."""
+
+    def __init__(self, end: socket | None = None, first: bool = True) -> None:
+        self.first = first
+        self.neighbour: int | None = None
+        """Its process id."""
+        self._end = end
+        self._lines = end.makefile("r", encoding="utf-8") if end is not None else None
+        self._shared: set[str] = set()
+        self._now: str | None = None
+        self._heard: set[str] = set()
+
+    def meet(self, names: Sequence[str]) -> None:
+        """Learn which benchmarks both have; where they come in another order, one goes after the other."""
+        self._say("has", [os.getpid(), *names])
+        told = self._read()
+        if told is None:
+            return
+        self.neighbour, *theirs = told[1]
+        self._shared = {*names} & {*theirs}
+        if [name for name in names if name in self._shared] != [name for name in theirs if name in self._shared]:
+            while not self.first and self._read() is not None:
+                pass
+            self._leave()
+
+    def begin(self, name: str) -> None:
+        """A benchmark begins; the second waits until the first lets it in."""
+        self._now, self._heard = name if name in self._shared else None, set()
+        self._tell("at")
+        self._until("at")
+        if not self.first:
+            self._until("free")
+
+    def free(self) -> None:
+        """What follows may be done at the same time."""
+        if self.first:
+            self._tell("free")
+
+    def ready(self) -> None:
+        """The first round is next: wait for the neighbour to be as far, and for this one's turn."""
+        self.free()
+        self._tell("ready")
+        self._until("ready")
+        if not self.first:
+            self._until("round")
+
+    def swap(self) -> None:
+        """A round is over: the neighbour's turn, until it is over too."""
+        self._heard.discard("round")
+        self._tell("round")
+        self._until("round")
+
+    def done(self) -> None:
+        """No round is left; the neighbour may have some."""
+        self._tell("done")
+        self._until("done", "left")
+        if not self.first:
+            self._until("left")
+
+    def end(self) -> None:
+        """The benchmark is over, however it ended."""
+        self._tell("left")
+        self._until("left")
+        self._now = None
+
+    def _tell(self, what: str) -> None:
+        if self._now is not None:
+            self._say(what, self._now)
+
+    def _until(self, *wanted: str) -> None:
+        """Wait until one of these was heard of this benchmark, or nothing more of it will be."""
+        wanted = (*wanted, "left") if "round" not in wanted else (*wanted, "done", "left")
+        while self._now is not None and self._heard.isdisjoint(wanted):
+            told = self._read()
+            if told is None:
+                self._leave()
+            elif told[1] == self._now:
+                self._heard.add(told[0])
+
+    def _say(self, what: str, about: object) -> None:
+        if self._end is not None:
+            try:
+                self._end.sendall((json.dumps([what, about]) + "\n").encode())
+            except OSError:
+                self._leave()
+
+    def _read(self) -> list[Any] | None:
+        """The next line; None where the neighbour has ended."""
+        try:
+            line = self._lines.readline() if self._lines is not None else ""
+        except OSError:
+            line = ""
+        return json.loads(line) if line else None
+
+    def _leave(self) -> None:
+        self._shared, self._now = set(), None
+
+
+def of_this_process() -> Turns:
+    """As the variable says."""
+    number, _, first = os.environ.pop(TURNS, "").partition(",")  # for no process but this
+    if not number:
+        return Turns()
+    end = socket(fileno=int(number))
+    end.set_inheritable(False)  # what a benchmark starts must not keep it open when this process ends
+    return Turns(end, first == "1")
+
+
+turns = of_this_process()
+
+
+def pytest_collection_finish(session: Any) -> None:
+    """Both know what they will run."""
+    if not session.config.getoption("collectonly"):
+        turns.meet([item.nodeid for item in session.items])
+
+
+def pytest_runtest_logstart(nodeid: str) -> None:
+    """A benchmark begins."""
+    turns.begin(nodeid)
+
+
+def pytest_runtest_logfinish() -> None:
+    """A benchmark is over, whatever came of it."""
+    turns.end()
