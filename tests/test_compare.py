@@ -360,8 +360,9 @@ def test_an_interrupt_leaves_nothing_behind(repository, tmp_path, how):
     words = [sys.executable, "-m", "aebench", "compare", "main", "long"]
     own = os.environ | {"TMPDIR": str(tmp_path)}
     process = subprocess.Popen(
-        words, cwd=repository.folder, env=own, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+        words, cwd=repository.folder, env=own, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background ignores it
+    )  # fmt: skip
 
     def busy():
         listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
