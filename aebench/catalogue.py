@@ -39,7 +39,6 @@ def suites() -> dict[str, str]:
 
 def explain(name: str) -> list[Section]:
     """What a name stands for, in sections of lines. Raises InputError with the nearest names."""
-    known = [n for kind in (*TABLES, "suites") for n in listing(kind)]
     sections: list[Section] = []
     for kind, table in TABLES.items():
         if name in plugins.names(table, kind):
@@ -49,6 +48,7 @@ def explain(name: str) -> list[Section]:
     if name in shipped():
         sections += [(f"suite {name}", shipped()[name].read_text("utf-8").splitlines())]
     if not sections:
+        known = [*(n for kind in TABLES for n in listing(kind)), *shipped()]
         raise unknown("name", name, known)
     return sections
 

@@ -134,7 +134,7 @@ def test_evaluation(benchmark, gate, results):
         pipeline.evaluate(results, device="cpu")
 
     gate.counters(again)
-    gate(again, rounds=3)
+    gate(again, rounds=6)
     measured = load(results).set_index("seed")
     for name in ("sse", "elbo", "kl", "nll"):
         gate.exact(f"{name} of seed 0", measured[name][0])
@@ -181,4 +181,4 @@ def test_help(benchmark, gate):
     done = subprocess.run([sys.executable, "-c", HEAVY], check=True, capture_output=True, text=True)
     gate.count("heavy packages imported", len(done.stderr.split()))
     command = [sys.executable, "-m", "aebench", "--help"]
-    gate(lambda: subprocess.run(command, check=True, capture_output=True), rounds=3)
+    gate(lambda: subprocess.run(command, check=True, capture_output=True), rounds=5)
