@@ -153,6 +153,14 @@ def test_a_comparison_survives_its_file(tmp_path):
     }
 
 
+def test_half_a_character_in_a_name_survives_the_file(tmp_path):
+    """As the name of a file has it whose bytes are no text; what else is not ASCII stays readable."""
+    whole = written.Comparison("a\udce9 é", "b", "pass", ())
+    written.write(whole, tmp_path / "c.json")
+    assert written.read(tmp_path / "c.json").base == "a\udce9 é"
+    assert '"a\\udce9 é"' in (tmp_path / "c.json").read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

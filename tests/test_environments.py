@@ -26,22 +26,25 @@ backend-path = ["."]
 [project]
 name = "{name}"
 version = "1"
-dependencies = []
+dependencies = {dependencies}
 
 [tool.pytest.ini_options]
 pythonpath = ["."]
 addopts = "--this-option-is-no-option"
 """
 BACKEND = """
+import tomllib
 import zipfile
 
 
 def build_wheel(folder, config_settings=None, metadata_directory=None):
     {fault}
     stem = "{name}-1"
+    with open("pyproject.toml", "rb") as file:
+        wanted = "".join(f"Requires-Dist: {{one}}\\n" for one in tomllib.load(file)["project"]["dependencies"])
     with zipfile.ZipFile(f"{{folder}}/{{stem}}-py3-none-any.whl", "w") as wheel:
         wheel.write("{name}.py")
-        wheel.writestr(f"{{stem}}.dist-info/METADATA", "Metadata-Version: 2.1\\nName: {name}\\nVersion: 1\\n")
+        wheel.writestr(f"{{stem}}.dist-info/METADATA", "Metadata-Version: 2.1\\nName: {name}\\nVersion: 1\\n" + wanted)
         wheel.writestr(f"{{stem}}.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
         wheel.writestr(f"{{stem}}.dist-info/RECORD", "")
     return f"{{stem}}-py3-none-any.whl"
@@ -96,9 +99,12 @@ class Repository:
         done = subprocess.run(["git", "-C", self.folder, *who, *words], capture_output=True, text=True, check=True)
         return done.stdout
 
-    def commit(self, tag: str, seconds: float = 0.002, other: str = "return 1", fault: str = "pass", benchmarks=TESTS):
+    def commit(
+        self, tag: str, seconds: float = 0.002, other: str = "return 1", fault: str = "pass", benchmarks=TESTS,
+        dependencies=(),
+    ):  # fmt: skip
         files = {
-            "pyproject.toml": PROJECT.format(name=self.name),
+            "pyproject.toml": PROJECT.format(name=self.name, dependencies=json.dumps(dependencies)),
             "backend.py": BACKEND.format(name=self.name, fault=fault),
             f"{self.name}.py": CODE.format(seconds=seconds, other=other),
             "tests/conftest.py": "raise RuntimeError('not theirs')",
@@ -259,6 +265,36 @@ def test_what_this_python_serves(tmp_path):
     assert not environments.served([tree("d", ["numpy>=1000"])])
     assert not environments.served([tree("e", ["a-package-that-nobody-has"])])
     assert environments.served([tree("f", ["a-package-that-nobody-has; python_version < '3'"])])
+
+
+NEWER = """
+def test_what_came_with_it(benchmark):
+    import six
+    benchmark.extra_info["notes"] = [six.__file__]
+    benchmark.pedantic(len, args=("",), rounds=1)
+"""
+
+
+def test_a_revision_that_asks_for_more_gets_it_in_an_environment_of_its_own(tmp_path):
+    """Nothing of this Python's packages is seen there: what is declared is installed, and what measures."""
+    repository = Repository(tmp_path / "repository")
+    repository.commit("lean")
+    repository.commit("more", benchmarks=TESTS + NEWER, dependencies=["six"])
+    try:
+        both = pairs.of_revisions("lean", "more", tmp_path, repository=repository.folder)
+    except InputError as error:
+        if "No matching distribution" in str(error):
+            pytest.skip("no package index can be reached")
+        raise
+    assert {side.python.parents[1].parent for side in (both.base, both.new)} == {tmp_path}
+    reports = both.sample(("base", "new"), ["test_tiny.py::test_what_came_with_it", "test_tiny.py::test_where"])
+    assert [report["failures"] for report in reports] == [
+        {"test_tiny.py::test_what_came_with_it": "ModuleNotFoundError: No module named 'six'"}, {}
+    ]  # fmt: skip
+    for side, report in zip((both.base, both.new), reports, strict=True):
+        home = str(side.python.parents[1])
+        assert all(e["extra_info"]["notes"][0].startswith(home) for e in report["benchmarks"])
+    assert [len(report["benchmarks"]) for report in reports] == [1, 2]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="no process groups")

@@ -43,7 +43,7 @@ def test_the_recipe_names_a_planted_synchronisation(tmp_path):
     assert written is not None
     (tmp_path / "bench").mkdir()
     (tmp_path / written[1]).write_text(written[2], encoding="utf-8")
-    (tmp_path / "pyproject.toml").write_text(PROJECT.format(name="mymodels"))
+    (tmp_path / "pyproject.toml").write_text(PROJECT.format(name="mymodels", dependencies="[]"))
     (tmp_path / "backend.py").write_text(BACKEND.format(name="mymodels", fault=""))
     own = ("-c", "user.name=someone", "-c", "user.email=someone@localhost")
     subprocess.run(["git", "init", "-q", tmp_path], check=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
 COLOURS = {"fail": "red", "inconclusive": "yellow", "no baseline": "yellow", "gone": "yellow"}
 
-Pairs = Annotated[int, typer.Option(min=1, help="of samples, each of two fresh processes, side by side")]
+Pairs = Annotated[int, typer.Option(min=1, help="of samples, each of two fresh processes that take turns")]
 Alpha = Annotated[float, typer.Option(min=0.001, max=0.4, help="the chance of a false fail of one benchmark")]
 Benchmarks = Annotated[
     str | None,
@@ -34,6 +34,9 @@ Benchmarks = Annotated[
 Only = Annotated[list[str], typer.Option("--only", metavar="NAME", help="benchmarks with this in the name; again")]
 Repository = Annotated[str, typer.Option("--repository", "-C", metavar="FOLDER", help="where revisions are of")]
 Keep = Annotated[Path | None, typer.Option(metavar="FOLDER", help="install here, and leave it for the next time")]
+Limit = Annotated[
+    float, typer.Option("--time-limit", min=1, help="seconds after which a process that measures is taken to hang")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]
 
 
@@ -51,6 +54,7 @@ def compare_command(
         Path | None, typer.Option(metavar="FILE", help="of aebench noise; that of this machine in results/noise")
     ] = None,
     repository: Repository = ".",
+    limit: Limit = 900.0,
     keep: Keep = None,
     file: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="write all of it as JSON")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON, for programs")] = False,
@@ -65,7 +69,7 @@ def compare_command(
     from aebench.regress.comparing import Wanted, compare
 
     wanted = Wanted(
-        pairs, alpha, benchmarks, tuple(only), shares(margin), noise, repository, keep,
+        pairs, alpha, benchmarks, tuple(only), shares(margin), noise, repository, limit, keep,
     )  # fmt: skip
     with progress(quiet) as told:
         found = compare(base, new, wanted, told)
@@ -88,6 +92,7 @@ def noise_command(
     benchmarks: Benchmarks = None,
     only: Only = [],  # noqa: B006
     repository: Repository = ".",
+    limit: Limit = 900.0,
     keep: Keep = None,
     file: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="results/noise/<this machine>.json by default")
@@ -100,7 +105,7 @@ def noise_command(
 
     if what == "HEAD" and commits.commit(what, repository) is None:
         what = this_environment()
-    wanted = Wanted(pairs, alpha, benchmarks, tuple(only), repository=repository, keep=keep)
+    wanted = Wanted(pairs, alpha, benchmarks, tuple(only), repository=repository, limit=limit, keep=keep)
     with progress(quiet) as told:
         found = noise(what, wanted, repeats, told)
     place = file or margins.place(found.machine, repository)

@@ -14,7 +14,7 @@ from typing import Any
 
 from aebench import __version__
 from aebench.errors import InputError
-from aebench.regress import commits, environments, machine, margins, pairs, reading
+from aebench.regress import commits, environments, machine, margins, measuring, pairs, reading
 from aebench.regress.gate import decide, overall
 from aebench.regress.records import Measure, Side
 from aebench.regress.written import Comparison
@@ -34,6 +34,8 @@ class Wanted:
     noise: Path | None = None
     """A file of `aebench noise`; that of this machine where it is None."""
     repository: str = "."
+    limit: float = measuring.LIMIT
+    """Seconds after which a process that measures is taken to hang."""
     keep: Path | None = None
     """Where revisions are installed, and stay; a temporary folder where it is None."""
 
@@ -84,7 +86,7 @@ def measured(
 ) -> tuple[pairs.Outcome, Mapping[str, str | None]]:
     """What comes of measuring two sides in turns, and their commits."""
     with workplace(wanted.keep) as folder:
-        sides = pairs.of_revisions(base, new, folder, wanted.benchmarks, wanted.repository, told)
+        sides = pairs.of_revisions(base, new, folder, wanted.benchmarks, wanted.repository, wanted.limit, told)
         found = pairs.compare(
             sides.sample, (base, new), pairs=wanted.pairs, alpha=wanted.alpha, margins=wanted.margins, noise=noise,
             only=sides.chosen(wanted.only), told=told,
@@ -163,7 +165,7 @@ def noise(name: str, wanted: Wanted, repeats: int, told: Callable[[str], None] =
     if not is_code(name, wanted.repository):
         raise InputError(f"{name}: results cannot be measured again; name a revision or an environment")
     with workplace(wanted.keep) as folder:
-        sides = pairs.of_revisions(name, name, folder, wanted.benchmarks, wanted.repository, told)
+        sides = pairs.of_revisions(name, name, folder, wanted.benchmarks, wanted.repository, wanted.limit, told)
         shares = margins.measure(
             sides.sample, pairs=wanted.pairs, repeats=repeats, alpha=wanted.alpha, only=sides.chosen(wanted.only),
             told=told,

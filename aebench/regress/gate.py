@@ -98,7 +98,7 @@ def _crashed(base: Side, new: Side) -> list[Finding]:
         elif now is not None:
             verdict: Verdict = "fail" if name in known else "no baseline"
             also = "" if name in known else f", and {base.name} does not have it"
-            found.append(Finding(measure, verdict, f"crashed: {now}{also}"))
+            found.append(Finding(measure, verdict, f"crashed: {now}{also}", crashed=verdict == "fail"))
     return found
 
 

@@ -75,7 +75,7 @@ def compare(
 def gather(
     sample: Sampler, count: int, only: Collection[str], told: Callable[[str], None], why: str
 ) -> dict[str, list[Report]]:
-    """`count` pairs of samples, A B B A, of base and new; `told` hears a line before each.
+    """`count` pairs of samples of base and new, of which each begins in turn; `told` hears a line before each.
 
     From the second pair on only what is timed: counters, exact numbers and qualities come out the same again.
     """
@@ -111,7 +111,7 @@ def _timed(found: Sequence[Finding], verdict: str) -> list[str]:
 
 
 def _is_time(finding: Finding) -> bool:
-    return finding.measure.kind == "time" and (finding.verdict != "fail" or finding.n > 0)
+    return finding.measure.kind == "time" and (not finding.crashed)
 
 
 def _confirmed(finding: Finding, second: Mapping[Measure, Finding]) -> Finding:
@@ -141,11 +141,14 @@ class Sides:
     folder: Path
     commits: Mapping[str, str | None]
     """Of "base" and "new"; None of an environment."""
+    limit: float = measuring.LIMIT
+    """Seconds after which a process is taken to hang."""
 
     def sample(self, order: Sequence[str], only: Collection[str]) -> list[Report]:
         """A `Sampler`."""
         sides = {"base": self.base, "new": self.new}
-        reports = measuring.measure([sides[side] for side in order], self.benchmarks, self.folder, list(only))
+        chosen = [sides[side] for side in order]
+        reports = measuring.measure(chosen, self.benchmarks, self.folder, list(only), self.limit)
         for side, report in zip(order, reports, strict=True):
             if side == "base" and not report["benchmarks"] and not only:
                 why = next(iter(report["failures"].values()), "there is none")
@@ -172,6 +175,7 @@ def of_revisions(
     folder: Path,
     benchmarks: str | None = None,
     repository: str | Path = ".",
+    limit: float = measuring.LIMIT,
     told: Callable[[str], None] = lambda line: None,
 ) -> Sides:
     """Two revisions or environments, installed side by side below `folder`.
@@ -199,7 +203,7 @@ def of_revisions(
         else:
             raise InputError(f"{name!r} is no git revision here, no environment (bin/python) and no results")
     hashes = {side: commit and commit.hash for side, commit in (("base", known[base]), ("new", known[new]))}
-    return Sides(sides[base], sides[new], place, folder, hashes)
+    return Sides(sides[base], sides[new], place, folder, hashes, limit)
 
 
 def _benchmarks(tree: Path | None, named: str | None, repository: str | Path) -> Path:

@@ -65,6 +65,8 @@ class Finding:
     n: int = 0
     p: float = float("nan")
     """Of "time" and "quality": against "no worse than the margin", before it is adjusted."""
+    crashed: bool = False
+    """Whether it fails because only the new side could not run the benchmark."""
 
     @property
     def line(self) -> str:

@@ -61,6 +61,7 @@ def _entry(finding: Finding, samples: Samples) -> dict[str, Any]:
         "benchmark": measure.benchmark, "name": measure.name, "kind": measure.kind, "unit": measure.unit,
         "better": measure.better, "verdict": finding.verdict, "said": finding.said,
         **{key: _null(getattr(finding, key)) for key in ("effect", "lower", "upper", "margin", "p")}, "n": finding.n,
+        "crashed": finding.crashed,
         "base": [*map(_null, base)], "new": [*map(_null, new)],
     }  # fmt: skip
 
@@ -102,14 +103,17 @@ def _finding(entry: Mapping[str, Any]) -> Finding:
     verdict = _one_of(entry["verdict"], get_args(Verdict))
     return Finding(
         measure, verdict, entry["said"], effect, lower, upper, _number(entry["margin"]), int(entry["n"]),  # pyright: ignore[reportArgumentType]
-        _number(entry["p"]),
+        _number(entry["p"]), bool(entry.get("crashed", False)),
     )  # fmt: skip
 
 
 def write(comparison: Comparison, path: str | Path) -> None:
-    """Write it whole or not at all; raises InputError where it cannot be written."""
+    """Write it whole or not at all; raises InputError where it cannot be written.
+
+    What a name has that no text can hold (a byte of a file's name, say) is written as JSON's escape of it.
+    """
     text = json.dumps(document(comparison), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    atomic.replace(Path(path), lambda file: file.write(text.encode()))
+    atomic.replace(Path(path), lambda file: file.write(text.encode(errors="backslashreplace")))
 
 
 def read(path: str | Path) -> Comparison:

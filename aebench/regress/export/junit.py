@@ -16,8 +16,6 @@ from aebench.regress.export import Export
 from aebench.regress.records import Finding
 from aebench.regress.sources import Source
 
-CRASHED = "crashed: "
-"""How the gate begins what it says of a benchmark that only the new side could not run."""
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 has no place for, section 2.2."""
 
@@ -56,7 +54,7 @@ def export(source: Source) -> Export:
 def outcome(finding: Finding) -> tuple[str, str]:
     """The element that a finding has in its test case, and its type; no element where the test passes."""
     if finding.verdict == "fail":
-        return ("error", "crash") if finding.said.startswith(CRASHED) else ("failure", "regression")
+        return ("error", "crash") if finding.crashed else ("failure", "regression")
     return ("", "") if finding.verdict == "pass" else ("skipped", finding.verdict)
 
 
