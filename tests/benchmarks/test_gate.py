@@ -134,7 +134,7 @@ def test_evaluation(benchmark, gate, results):
         pipeline.evaluate(results, device="cpu")
 
     gate.counters(again)
-    gate(again, rounds=6)
+    gate(again, rounds=10)
     measured = load(results).set_index("seed")
     for name in ("sse", "elbo", "kl", "nll"):
         gate.exact(f"{name} of seed 0", measured[name][0])
@@ -154,7 +154,7 @@ def test_data(benchmark, gate):
 
 @pytest.mark.benchmark(group="gate: results")
 def test_table(benchmark, gate, results):
-    gate(lambda: tables.summary(load(results)), rounds=10)
+    gate(lambda: tables.summary(load(results)), rounds=30)
 
 
 @pytest.mark.benchmark(group="gate: results")
