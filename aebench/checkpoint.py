@@ -7,6 +7,7 @@ steps before have made: parameters and buffers, what the optimisers remember, th
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from aebench.errors import InputError
 from aebench.stopping import Safety
 from aebench.store import atomic
 
-FORMAT = "1"
+FORMAT = "2"
 
 Tensors = dict[str, Tensor]
 
@@ -39,6 +40,8 @@ class Checkpoint:
     made: Mapping[str, str]
     safety: Safety = field(default_factory=Safety)
     say: Callable[[str], None] = lambda line: None
+    resumes: Callable[[int, float], None] = lambda step, seconds: None
+    """Hears of the steps that were made before, and the seconds that they took, where training goes on."""
     last: float = field(default_factory=time.monotonic)
     resumed: int = 0
     """The step from which this training went on; 0 where it began anew."""
@@ -59,6 +62,7 @@ class Checkpoint:
             self.say(f"{self.path}: not gone on with, training begins anew: {atomic.reason(error)}")
             return None
         self.resumed = step
+        self.resumes(step, seconds)
         return step, seconds, {name: tensor.to(device) for name, tensor in tensors.items()}
 
     def reached(self, step: int, seconds: Callable[[], float], tensors: Callable[[], Tensors]) -> None:
@@ -66,8 +70,8 @@ class Checkpoint:
         if self.safety.stop.asked or time.monotonic() - self.last >= self.safety.every:
             try:
                 self._write(step, seconds(), tensors())
-            except InputError as error:  # a full disk is no reason to stop training
-                self.say(f"no checkpoint: {error}")
+            except (InputError, MemoryError, RuntimeError) as error:  # what is full is no reason to stop training
+                self.say(f"no checkpoint: {atomic.reason(error)}")
             self.last = time.monotonic()
         self.safety.stop.check()
 
@@ -78,8 +82,9 @@ class Checkpoint:
 
     def _write(self, step: int, seconds: float, tensors: Tensors) -> None:
         kept = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-        said = {**self.made, "format": FORMAT, "step": str(step), "seconds": repr(seconds), "sha256": digest(kept)}
-        atomic.replace(self.path, lambda file: file.write(save(kept, said)))
+        said = {**self.made, "format": FORMAT, "step": str(step), "seconds": repr(seconds)}
+        whole = save(kept, {**said, "sha256": digest(kept, said)})
+        atomic.replace(self.path, lambda file: file.write(whole))
 
     def _read(self) -> tuple[int, float, Tensors]:
         with safe_open(self.path, "pt") as file:
@@ -88,14 +93,14 @@ class Checkpoint:
                 if said.get(name) != value:
                     raise Unfit(f"{name} was {said.get(name)!r} and is {value!r}")
             tensors: Tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if digest(tensors) != said["sha256"]:
+        if said.pop("sha256", "") != digest(tensors, said):
             raise Unfit("its checksum is wrong")
         return int(said["step"]), float(said["seconds"]), tensors
 
 
-def digest(tensors: Tensors) -> str:
-    """sha256 of names and contents."""
-    sha = hashlib.sha256()
+def digest(tensors: Tensors, said: Mapping[str, str]) -> str:
+    """sha256 of names and contents, and of what is said beside them."""
+    sha = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     for name in sorted(tensors):
         sha.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}\n".encode())
         sha.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)

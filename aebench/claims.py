@@ -13,20 +13,18 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import re
 import secrets
-import subprocess
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Self, TypeVar
 
 from aebench.errors import InputError
+from aebench.processes import begun, lives, machine
 from aebench.stopping import CHECKPOINTS
 from aebench.store import atomic
 
@@ -42,31 +40,6 @@ TOKEN = re.compile(r"[0-9a-f]{16}")
 
 T = TypeVar("T")
 U = TypeVar("U")
-
-
-@cache
-def machine() -> str:
-    """This machine since it was started, as far as process numbers mean the same: containers have their own."""
-    parts = [platform.node()]
-    with suppress(OSError):
-        parts += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
-    return " ".join(parts)
-
-
-def begun(pid: int) -> str | None:
-    """When a process of this machine began, in the system's own words; None where there is no such process."""
-    stat = Path(f"/proc/{pid}/stat")
-    if Path("/proc/self/stat").exists():
-        try:
-            state, *fields = stat.read_text(errors="replace").rpartition(")")[2].split()
-        except (OSError, ValueError):
-            return None
-        return None if state in "ZX" else fields[18]
-    try:
-        ps = ["ps", "-o", "lstart=", "-p", str(pid)]
-        return subprocess.run(ps, capture_output=True, text=True, timeout=20, check=False).stdout.strip() or None
-    except (OSError, subprocess.SubprocessError):
-        return ""
 
 
 @dataclass(frozen=True)
@@ -86,9 +59,7 @@ class Owner:
     @property
     def lives(self) -> bool | None:
         """Whether it still runs; None where this machine cannot tell."""
-        if self.host != machine() or not self.begun or os.name != "posix":
-            return None
-        return begun(self.pid) == self.begun
+        return lives(self.pid, self.begun) if self.host == machine() else None
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host.partition(' ')[0]}" if self.pid else "another process"
@@ -148,6 +119,18 @@ class Claims:
         """The process that has claimed this, if any."""
         return chain[-1][1] if (chain := self._chain(key)) else None
 
+    def names(self) -> list[str]:
+        """What is claimed here, by the living and the dead."""
+        try:
+            names = os.listdir(self.folder)
+        except OSError:
+            return []
+        return sorted({name.partition(".")[0] for name in names} - {""})
+
+    def busy(self) -> bool:
+        """Whether a living process holds any claim here."""
+        return any((chain := self._chain(key)) and not self._expired(*chain[-1]) for key in self.names())
+
     def share(
         self,
         items: Sequence[T],
@@ -204,18 +187,9 @@ class Claims:
         if lives is not None:
             return not lives
         try:
-            return self._now() - path.stat().st_mtime > EXPIRES
+            return atomic.now(self.folder) - path.stat().st_mtime > EXPIRES
         except FileNotFoundError:
             return False
-
-    def _now(self) -> float:
-        """The time by the clock of the file system, which other machines see too."""
-        probe = self.folder / f".now.{platform.node()}-{os.getpid()}.tmp"
-        try:
-            probe.touch()
-            return probe.stat().st_mtime
-        finally:
-            probe.unlink(missing_ok=True)
 
     def _created(self, path: Path) -> bool:
         said = json.dumps(asdict(Owner.here())).encode()
@@ -246,20 +220,34 @@ class Claims:
 
 
 def tidy(results: Path, finished: Collection[str]) -> None:
-    """Remove what commands that were killed have left: their claims, and checkpoints of packs that are `finished`."""
-    folder = results / FOLDER
-    if folder.is_dir():
-        with Claims(results) as claims:
-            for key in {name.partition(".")[0] for name in os.listdir(folder)} - {""}:
-                if claims.take(key):
-                    claims.release(key)
+    """Remove what commands that were killed have left: their claims, and checkpoints of runs that are `finished`.
+
+    Others may be at work here, and what cannot be removed may stay: nothing depends on it.
+    """
+    with suppress(InputError), Claims(results) as claims:
+        for key in claims.names():
+            if claims.take(key):
+                claims.release(key)
     kept = results / CHECKPOINTS
-    if kept.is_dir():
-        for id in finished:
-            (kept / f"{id}.safetensors").unlink(missing_ok=True)
+    with suppress(OSError):
+        for path in list(kept.glob("*.safetensors")):
+            if (ids := of_runs(path)) and all(id in finished for id in ids):
+                path.unlink(missing_ok=True)
         atomic.sweep([kept])
-        with suppress(OSError):  # those of packs that are being trained, or of other settings
-            kept.rmdir()
+        kept.rmdir()  # unless those of packs lie there that are being trained, or of other settings
+
+
+def of_runs(checkpoint: Path) -> list[str]:
+    """The ids of the runs that a checkpoint is of; none where it cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        if not checkpoint.is_file():  # a pipe would be waited for
+            return []
+        with safe_open(checkpoint, "np") as file:
+            return str((file.metadata() or {}).get("runs", "")).split()
+    except (OSError, SafetensorError):
+        return []
 
 
 def _owner(path: Path) -> Owner | None:

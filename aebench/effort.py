@@ -66,7 +66,7 @@ def probe(recipe: tuple[Variant, Network, Any], setting: Setting, dataset: Datas
             packing.check_pure(variant, net, batch, hp)
     except InputError:
         raise
-    except Exception:
+    except (Exception, SystemExit):
         return None  # a fault of another kind is a run's own: it is recorded when the run is trained
     return Call(counted.operations, counted.flops / 4)  # two runs of two examples
 

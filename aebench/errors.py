@@ -18,6 +18,14 @@ def unknown(kind: str, name: object, choices: Iterable[str]) -> InputError:
     return InputError(f"unknown {kind} {name!r}: {hint}")
 
 
+def words(error: BaseException) -> str:
+    """What an error says, also where somebody else's cannot say it."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
 def printable(text: str, limit: int = 300) -> str:
     """One line that any terminal shows as it is, however wild the input that it quotes; cut at `limit` characters."""
     line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text[: 4 * limit].split()))

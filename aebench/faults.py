@@ -12,7 +12,7 @@ from threading import current_thread, main_thread
 
 import torch
 
-from aebench.errors import InputError
+from aebench.errors import InputError, words
 from aebench.packing import Runs
 from aebench.train import TooLarge
 
@@ -22,16 +22,31 @@ EXHAUSTED = re.compile(
 """How torch's RuntimeErrors say that memory is exhausted: the allocators of CPU and MPS, cuBLAS and cuDNN."""
 
 
+LONGEST = 2.0**31 - 1
+"""Seconds that a system's timer takes."""
+
+
 class TimeLimit(Exception):
     """A pack has taken longer than its runs may."""
 
 
+@contextmanager
+def contained() -> Generator[None]:
+    """A call of `sys.exit` in somebody's code is a fault like any other: it must not end the runs of others."""
+    try:
+        yield
+    except SystemExit as error:
+        raise RuntimeError(f"sys.exit({error.code!r}) was called") from error
+
+
 def out_of_memory(error: BaseException | None) -> bool:
     """Whether an error, or what it came from, is that of a device or host without memory."""
-    while error is not None:
+    seen = set[int]()  # an error may come from itself
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         if isinstance(error, MemoryError | torch.OutOfMemoryError):
             return True
-        if isinstance(error, RuntimeError | OSError) and EXHAUSTED.search(str(error)):
+        if isinstance(error, RuntimeError | OSError) and EXHAUSTED.search(words(error)):
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -62,12 +77,19 @@ class Limit:
     """A limit of the seconds that a pack of so many runs may train: each run its own, and so the pack their sum."""
 
     def __init__(self, seconds: float | None, runs: int) -> None:
-        self.seconds, self.runs, self.begin = seconds, runs, time.monotonic()
+        self.seconds, self.runs, self.begin, self.watched = seconds, runs, time.monotonic(), False
 
     def check(self) -> None:
         """TimeLimit where it has passed."""
-        if self.seconds is not None and time.monotonic() - self.begin > self.seconds * self.runs:
+        if self.seconds is not None and self._left(self.seconds) < 0:
             self._raise()
+
+    def resumes(self, seconds: float) -> None:
+        """So much was spent before the process was interrupted."""
+        self.begin -= seconds
+        self.check()
+        if self.watched and self.seconds is not None:
+            self._wind(self.seconds)
 
     @contextmanager
     def watching(self) -> Generator[None]:
@@ -76,12 +98,21 @@ class Limit:
             yield
             return
         before = signal.signal(signal.SIGALRM, lambda number, frame: self._raise())
-        signal.setitimer(signal.ITIMER_REAL, self.seconds * self.runs)
+        self.watched = True
         try:
+            self._wind(self.seconds)
             yield
         finally:
+            self.watched = False
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
+
+    def _left(self, seconds: float) -> float:
+        return self.begin + seconds * self.runs - time.monotonic()
+
+    def _wind(self, seconds: float) -> None:
+        """Set the timer to what is left; zero would stop it."""
+        signal.setitimer(signal.ITIMER_REAL, min(max(self._left(seconds), 1e-3), LONGEST))
 
     def _raise(self) -> None:
         each = f"{self.seconds:g} s of training" + (f" for each of the {self.runs} runs" if self.runs > 1 else "")

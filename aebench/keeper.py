@@ -21,7 +21,7 @@ OnPoint = Callable[[int, Tensor], None]
 class Keeper:
     """Guards the packs of one suite. Without a folder nothing is kept, as where nothing is published either.
 
-    `limit`: seconds of training that a run may take.
+    `limit`: seconds of training that a run may take. `resumes`: hears of the step from which a pack goes on.
     """
 
     def __init__(
@@ -30,8 +30,10 @@ class Keeper:
         safety: Safety | None = None,
         say: Callable[[str], None] = lambda line: None,
         limit: float | None = None,
+        resumes: Callable[[int], None] = lambda step: None,
     ) -> None:
         self.folder, self.safety, self.say, self.limit = folder, safety or Safety(), say, limit
+        self.resumes = resumes
         self.used: list[Checkpoint] = []
 
     @property
@@ -53,6 +55,10 @@ class Keeper:
             limit.check()
             on_point(step, loss)
 
+        def resumes(step: int, seconds: float) -> None:
+            limit.resumes(seconds)
+            self.resumes(step)
+
         if self.folder is None:
             with limit.watching():
                 yield None, point
@@ -61,7 +67,8 @@ class Keeper:
         name = self.folder / CHECKPOINTS / f"{id}.safetensors"
         fits = {name: str(made[name]) for name in ("aebench", "commit", "torch", "device", "precision")}
         fits["determinism"] = made.get("determinism", {}).get("asked", "usual")
-        checkpoint = Checkpoint(name, {"pack": id, **fits}, self.safety, self.say)
+        fits |= {"pack": id, "runs": " ".join(run.id for run in pack)}
+        checkpoint = Checkpoint(name, fits, self.safety, self.say, resumes)
         self.used.append(checkpoint)
         with self.stop.later(), limit.watching():
             yield checkpoint, point

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from aebench import packing
-from aebench.device import made
+from aebench.errors import words
 from aebench.faults import out_of_memory
 from aebench.metrics.evaluate import Entries
 from aebench.store import Publication
@@ -58,16 +57,16 @@ def publications(
 
 def told(error: Exception, prefix: str = "") -> dict[str, str]:
     """What a document says of an error."""
-    message = prefix + (" ".join(str(error).split())[:500] or type(error).__name__)
+    message = prefix + (" ".join(words(error).split())[:500] or type(error).__name__)
     trace = "".join(traceback.format_exception(error))
     return {"kind": type(error).__name__, "message": message, "traceback": trace}
 
 
-def failure(suite: str, run: Run, error: Exception, device: torch.device) -> dict[str, Any]:
-    """The document of a run that could not be trained."""
+def failure(suite: str, run: Run, error: Exception, made: Mapping[str, Any]) -> dict[str, Any]:
+    """The document of a run that could not be trained. `made`: how it was tried."""
     return {
         "schema": SCHEMA, "id": run.id, "suite": suite, "spec": run.spec,
         "status": "out_of_memory" if out_of_memory(error) else "failed",
-        "metrics": {}, "curves": {}, "cost": {}, "made": made(device, run.spec["train"]["precision"]),
+        "metrics": {}, "curves": {}, "cost": {}, "made": made,
         "error": told(error),
     }  # fmt: skip

@@ -130,7 +130,7 @@ def small(variant: Variant, network: Network, sizes: Any, event_shape: Shape, li
     try:
         with torch.device("meta"):
             parameters = list(variant.build(event_shape, network, sizes).parameters())
-    except Exception:
+    except (Exception, SystemExit):
         return False  # what cannot be built fails when it is trained, alone and on record
     kind = "connected" if all(p.ndim <= 2 for p in parameters) else "convolutional"
     return sum(p.numel() for p in parameters) <= limits[kind]

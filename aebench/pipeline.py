@@ -14,14 +14,14 @@ from aebench import device as device_names
 from aebench import manifest
 from aebench.claims import Claims, tidy
 from aebench.errors import InputError
+from aebench.evaluation import evaluate as evaluate
+from aebench.evaluation import measured_again
 from aebench.manifest import Books
-from aebench.metrics import METRICS
 from aebench.plan import Document, Plan, plan
-from aebench.plugins import resolve
 from aebench.progress import Progress
 from aebench.stopping import Safety
 from aebench.store import Store
-from aebench.suite import Run, pack_id, packs, parse, read
+from aebench.suite import Run, pack_id, read
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -79,8 +79,7 @@ def execute(
                 done.keep()
             raise
     done.keep()
-    finished = [pack for pack in packs(todo.suite.runs) if all(run.id in todo.documents for run in pack)]
-    tidy(todo.store.folder, {pack_id(part) for pack in finished for part in (pack, *([run] for run in pack))})
+    tidy(todo.store.folder, {id for id, document in todo.documents.items() if document["status"] == "ok"})
     ours = [todo.documents[run.id] for run in todo.suite.runs if run.id in todo.documents]
     done.failed = [document for document in ours if document["status"] != "ok" or document["error"]]
     others = len(set(todo.store.ids()) - {run.id for run in todo.suite.runs})
@@ -105,7 +104,7 @@ def _work(
             suite.name, on, suite.metrics, suite.keep_weights, allow_code, ledger, engine, suite.validated,
             suite.determinism,
         )  # fmt: skip
-        worker.keeper = Keeper(todo.store.folder, safety, progress.say, suite.time_limit)
+        worker.keeper = Keeper(todo.store.folder, safety, progress.say, suite.time_limit, progress.resume)
     with exact(on, suite.determinism, done.notes.append), progress, worker.ahead:
         with ledger.stage("set-up"):
             _check(todo.packs, worker)
@@ -161,78 +160,21 @@ def _measure(worker: Worker, done: Done, progress: Progress, claims: Claims) -> 
     """Measure finished runs whose metrics are outdated, from their stored weights."""
     todo, lost = done.plan, 0
     stale = [run for run in todo.suite.runs if run.id in todo.stale]
-    shared = claims.share(stale, attrgetter("id"), todo.lacking, progress.wait)
-    for run, lacking in progress.each(shared, "measuring", len(stale)):
-        if not lacking:  # another process has measured it
-            continue
-        try:
-            publication = worker.again(run, todo.documents[run.id], todo.store, lacking)
-        except InputError as error:  # broken weights
-            publication = None
-            done.notes.append(str(error))
-        if publication is None:
+    shared = progress.each(claims.share(stale, attrgetter("id"), todo.lacking, progress.wait), "measuring", len(stale))
+    for id, document in measured_again(shared, worker, todo.store, todo.documents.__getitem__, done.notes.append):
+        if document is None:
             lost += 1
-            continue
-        with done.books.ledger.stage("write"):
-            todo.store.publish(*publication)
-        todo.documents |= {run.id: publication[0]}
-        done.measured += 1
+        else:
+            todo.documents[id] = document
+            done.measured += 1
     if lost:
         done.notes.append(f"{lost} runs lack a metric and their weights were not kept: --retrain trains them again")
 
 
 def held(store: Store, id: str) -> bool:
     """Whether a good result is stored already, which a failure must not replace."""
-    document = store.read(id)
+    document = store.read_or_note(id, newer=True)
     return document is not None and document["status"] == "ok"
-
-
-def evaluate(
-    results: str | Path,
-    metrics: Sequence[str] = (),
-    *,
-    device: str = "auto",
-    allow_code: bool = False,
-    progress: Progress | None = None,
-) -> tuple[int, int]:
-    """Measure the finished runs of a folder again from stored weights: the suite's metrics, and these.
-
-    Gives the number of runs measured, and of those without weights. Raises InputError where there are no results.
-    """
-    store = Store(results)
-    made_by, books = store.manifest(), Books(store)
-    if made_by is None or not isinstance(made_by.get("text"), str):
-        raise InputError(
-            f"{results}: no results of a suite: {'no suite.json' if made_by is None else 'it has no text'}"
-        )
-    words = made_by.get("arguments", [])
-    pairs = [word.split("=", 1) for flag, word in pairwise(words) if flag == "--set"]
-    suite = parse(made_by["text"], str(results), overrides=dict(pairs), allow_code=allow_code)
-    extra = [resolve(METRICS, "metrics", name, allow_code=allow_code) for name in metrics]
-    known = {metric.name for metric, _ in suite.metrics}
-    chosen = [*suite.metrics, *((metric, metric.options()) for metric in extra if metric.name not in known)]
-    with books.ledger.stage("set-up"):
-        from aebench.device import choose, exact
-        from aebench.work import Worker
-
-        place = choose(device)
-        worker = Worker(
-            made_by["name"], place, chosen, False, allow_code, books.ledger, "auto", suite.validated, suite.determinism
-        )
-    finished = [d for d in store.documents() if d["status"] == "ok"]
-    measured = 0
-    names = {metric.name for metric, _ in chosen}
-    try:
-        with exact(place, suite.determinism), progress or Progress() as shown:
-            for document in shown.each(finished, "measuring"):
-                publication = worker.again(Run(document["spec"], document["id"]), document, store, names)
-                if publication is not None:
-                    with books.ledger.stage("write"):
-                        store.publish(*publication)
-                    measured += 1
-    finally:  # an interrupted command has taken its time too
-        books.keep(made_by, worked=measured > 0)
-    return measured, len(finished) - measured
 
 
 def draw(done: Done, allow_code: bool = False) -> Path | None:

@@ -91,7 +91,8 @@ def complete(document: Document, store: Store) -> bool:
 
     They were written before the document; who lacks them has lost or damaged them since.
     """
-    return not document.get("arrays") or is_zipfile(store.folder / f"{document['id']}.npz")
+    path = store.folder / f"{document['id']}.npz"
+    return not document.get("arrays") or (path.is_file() and is_zipfile(path))  # a pipe would be waited for
 
 
 def whole(document: Document, stored: Callable[[str], bool]) -> bool:

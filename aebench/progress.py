@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+EVERY = 60.0
+"""Seconds between two lines within a pack where there is no terminal."""
+
 
 class Progress:
-    """A bar on a terminal, one line a pack elsewhere, nothing where `quiet`.
+    """A bar on a terminal; elsewhere a line a pack, and one a minute within; nothing where `quiet`.
 
     The bar goes by the work of a pack, which `weigh` guesses, and its steps: a costly pack is a long piece of it.
     """
@@ -44,7 +47,7 @@ class Progress:
         self.weigh: Callable[[Sequence[Run]], float] = len
         self.runs = self.total = self.before = self.begin = self.size = self.batch = 0.0
         self.work = self.worked = self.shown = self.piece = self.started = 0.0
-        self.steps, self.waited = 1.0, ""
+        self.steps, self.first, self.waited, self.printed = 1.0, 0.0, "", time.perf_counter()
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -63,17 +66,25 @@ class Progress:
         """A pack begins."""
         train = pack[0].spec["train"]
         self.before, self.size, self.steps, self.batch = self.runs, len(pack), train["steps"], train["batch"]
-        self.piece = self.weigh(pack)
+        self.piece, self.first = self.weigh(pack), 0.0
         self.begin = time.perf_counter()
         self.bar.update(self.task, label=label(pack))
+
+    def resume(self, step: int) -> None:
+        """The pack goes on from this step: those before it have taken none of the time here."""
+        self.first, spared = float(step), self.piece * step / self.steps
+        self.piece -= spared
+        self.work -= spared
 
     def point(self, step: int, loss: Tensor) -> None:
         """All runs of the pack have made `step` steps; `loss [runs]`."""
         values = [value for value in loss.tolist() if math.isfinite(value)]
         middle = sorted(values)[len(values) // 2] if values else math.nan
-        rate = self.size * step * self.batch / max(time.perf_counter() - self.begin, 1e-9)
-        self._show(self.worked + self.piece * step / self.steps)
+        made = max(step - self.first, 0.0)
+        rate = self.size * made * self.batch / max(time.perf_counter() - self.begin, 1e-9)
+        self._show(self.worked + self.piece * made / max(self.steps - self.first, 1.0))
         self.bar.update(self.task, loss=f"loss {middle:.4g}", rate=f"{rate:,.0f} examples/s")
+        self._minutely(f"step {step:,} of {self.steps:,}, loss {middle:.4g}, {rate:,.0f} examples/s")
 
     def skip(self, pack: Sequence[Run]) -> None:
         """Another process has trained a pack."""
@@ -105,18 +116,28 @@ class Progress:
 
     def _show(self, worked: float) -> None:
         self.shown = worked
+        self.bar.update(self.task, completed=worked, total=self.work, left=self._said())
+
+    def _said(self) -> str:
         seconds = self.left
-        said = "" if seconds is None else str(timedelta(seconds=round(seconds)))
-        self.bar.update(self.task, completed=worked, total=self.work, left=said)
+        return "" if seconds is None else str(timedelta(seconds=round(seconds)))
+
+    def _minutely(self, how: str) -> None:
+        """How the present piece stands, and the time left: a line where there is no bar, and now and then."""
+        if self.lines and time.perf_counter() - self.printed >= EVERY:
+            task = self.bar.tasks[0].fields
+            self._print(f"{task['runs']} runs  {task['label']}: {how}, left {self._said() or 'unknown'}")
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, markup=False, soft_wrap=True)
+        self.printed = time.perf_counter()
 
     def _done(self, pack: Sequence[Run], how: str) -> None:
         self.runs = self.before + len(pack)
         self._show(self.worked)
         self.bar.update(self.task, runs=f"{self.runs:.0f}/{self.total:.0f}")
         if self.lines:
-            self.console.print(
-                f"{self.runs:.0f}/{self.total:.0f} runs  {label(pack)}: {len(pack)} runs, {how}", markup=False
-            )
+            self._print(f"{self.runs:.0f}/{self.total:.0f} runs  {label(pack)}: {len(pack)} runs, {how}")
 
     def each(self, items: Iterable[T], label: str, number: int | None = None) -> Iterator[T]:
         """The items one by one, each a run that is done when the next is asked for; `number`: of an iterator."""
@@ -129,6 +150,7 @@ class Progress:
             yield item
             self._show(done)
             self.bar.update(self.task, runs=f"{done}/{total}")
+            self._minutely(f"{done} of {total}")
 
 
 def label(pack: Sequence[Run]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import current_thread, main_thread
 
@@ -56,7 +56,8 @@ class Stop:
             raise Stopped(number)
         self.asked = number
         if number == signal.SIGINT:
-            self.told("stopping as soon as what is done is kept; once more stops at once")
+            with suppress(RuntimeError):  # the signal may have come while a line was being written
+                self.told("stopping as soon as what is done is kept; once more stops at once")
 
     def check(self) -> None:
         """End here, where that was asked for: Stopped."""

@@ -18,8 +18,8 @@ from aebench.determinism import Determinism, listening, said
 from aebench.device import PeakMemory, cores, give_back, made
 from aebench.effort import effort, probe
 from aebench.engine import Mode, mode
-from aebench.errors import InputError
-from aebench.faults import halves, out_of_memory, parts
+from aebench.errors import InputError, printable, words
+from aebench.faults import contained, halves, out_of_memory, parts
 from aebench.graph import recordings_forgotten
 from aebench.holding import Holding
 from aebench.keeper import Keeper, OnPoint
@@ -159,11 +159,14 @@ class Worker:
         in halves, down to the run that is at fault.
         """
         try:
-            yield from self.attempt(pack, on_point, nets, said)
+            with contained():
+                published = self.attempt(pack, on_point, nets, said)
+            yield from published
             return
         except Exception as error:
             number = parts(len(pack), error)
-            failed = [failure(self.suite, run, error, self.device) for run in pack]
+            how = self.made(pack[0].spec["train"]["precision"])
+            failed = [failure(self.suite, run, error, how) for run in pack]
         # only here is the failed pack, which the error's traceback held, out of memory
         gc.collect()
         if self.device.type == "cuda":
@@ -236,7 +239,8 @@ class Worker:
     def measured(self, runs: Runs, dataset: Dataset, chosen: Chosen) -> Measured:
         """`measure`, and what went wrong: a faulty metric must not cost the training, nor the other metrics."""
         try:
-            return *self.measure(runs, dataset, chosen), None
+            with contained():
+                return *self.measure(runs, dataset, chosen), None
         except Exception as error:
             whole = error
         if out_of_memory(whole) and len(runs.seeds) > 1:
@@ -247,7 +251,8 @@ class Worker:
         faults: list[Exception] = []
         for one in chosen:
             try:
-                new, extra, drawn = self.measure(runs, dataset, [one])
+                with contained():
+                    new, extra, drawn = self.measure(runs, dataset, [one])
             except Exception as error:
                 faults.append(error)
                 continue
@@ -261,8 +266,12 @@ class Worker:
         if weights is None:
             return None
         dataset = self.holding.dataset(run.spec)
-        self.set_threads(run.spec)
-        runs = revive(run.spec, weights, dataset.event_shape, self.device, self.allow_code)
+        try:
+            with contained():
+                self.set_threads(run.spec)
+                runs = revive(run.spec, weights, dataset.event_shape, self.device, self.allow_code)
+        except Exception as error:
+            raise InputError(f"{run.id}: its weights cannot be used: {printable(words(error))}") from error
         before = self.ledger.read()
         chosen = [(metric, options) for metric, options in self.chosen if metric.name in names]
         with listening() as self.heard:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -215,7 +215,7 @@ class Stopping(Progress):
         super().__init__(quiet=True)
         self.after = after
 
-    def each(self, items: Sequence[Any], label: str) -> Iterator[Any]:
+    def each(self, items: Iterable[Any], label: str, number: int | None = None) -> Iterator[Any]:
         for i, item in enumerate(items):
             if i == self.after:
                 raise KeyboardInterrupt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from fake_graph import fake_graph
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -237,6 +239,7 @@ def test_a_graph_is_recorded_of_what_was_gone_on_with(tmp_path: Path, monkeypatc
 # ---- a checkpoint that does not fit
 
 DAMAGES = ["cut", "empty", "zeroed", "a bit", "another pack", "another torch", "another shape", "another type", "less"]
+DAMAGES += ["another step", "other seconds"]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -254,6 +257,10 @@ def test_what_does_not_fit_is_ignored_with_one_line(tmp_path: Path, damage: str)
         path.write_bytes(bytes(len(whole)))
     elif damage == "a bit":
         path.write_bytes(whole[:-3] + bytes([whole[-3] ^ 1]) + whole[-2:])
+    elif damage in ("another step", "other seconds"):  # a bit of what is said beside the tensors
+        what_said, instead = {"another step": (b'"64"', b'"32"'), "other seconds": (b'"0.', b'"9.')}[damage]
+        assert whole.count(what_said) == 1
+        path.write_bytes(whole.replace(what_said, instead))
     elif damage.startswith("another t") and damage != "another type":
         made["torch"] = "1.0"
     elif damage == "another pack":
@@ -264,8 +271,8 @@ def test_what_does_not_fit_is_ignored_with_one_line(tmp_path: Path, damage: str)
         one = tensors.pop(name)
         if damage != "less":
             tensors[name] = one[:, :1].contiguous() if damage == "another shape" else one.double()
-        said_there = {**MADE, "format": "1", "step": "64", "seconds": "1.0", "sha256": checkpoints.digest(tensors)}
-        save_file(tensors, path, said_there)
+        said_there = {**MADE, "format": checkpoints.FORMAT, "step": "64", "seconds": "1.0"}
+        save_file(tensors, path, {**said_there, "sha256": checkpoints.digest(tensors, said_there)})
     checkpoint = Checkpoint(path, made, Safety(1e9), said.append)
     equal(what.train(checkpoint), straight)
     assert checkpoint.resumed == 0
@@ -297,6 +304,22 @@ def test_a_disk_that_is_full_does_not_end_training(tmp_path: Path) -> None:
     equal(case().train(checkpoint), case().train())
     assert said
     assert all("no checkpoint: cannot write" in line for line in said)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_without_memory_for_a_checkpoint_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """It is not the pack's fault, which would be split and come to other bits."""
+
+    def refuse(*args: Any) -> bytes:
+        raise error
+
+    said = list[str]()
+    monkeypatch.setattr(checkpoints, "save", refuse)
+    equal(case().train(kept(tmp_path / "p", say=said.append)), case().train())
+    assert all(line.startswith("no checkpoint: ") for line in said)
+    assert said
 
 
 # ---- a suite
@@ -388,8 +411,25 @@ def test_time_before_an_interruption_counts(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         what.train(kept(tmp_path / "p", 4))
     tensors = load_file(tmp_path / "p")
-    said = {**MADE, "format": "1", "step": "128", "seconds": "1000.0", "sha256": checkpoints.digest(tensors)}
-    save_file(tensors, tmp_path / "p", said)
+    said = {**MADE, "format": checkpoints.FORMAT, "step": "128", "seconds": "1000.0"}
+    save_file(tensors, tmp_path / "p", {**said, "sha256": checkpoints.digest(tensors, said)})
     seconds = what.train(kept(tmp_path / "p")).seconds
     assert seconds["before"] == 1000
     assert seconds["train"] > 1000
+
+
+def test_a_limit_of_time_counts_what_was_spent_before_an_interruption(tmp_path: Path) -> None:
+    """Else a training that is stopped again and again would never come to its limit."""
+    with pytest.raises(Stopped):
+        go(tmp_path, Asking(signal.SIGTERM, 160))
+    (path,) = (tmp_path / "results" / "trial" / CHECKPOINTS).iterdir()
+    with safe_open(path, "pt") as file:
+        said = {**file.metadata(), "seconds": "7.0"}
+    del said["sha256"]
+    tensors = load_file(path)
+    save_file(tensors, path, {**said, "sha256": checkpoints.digest(tensors, said)})
+    for limit, failed in ((3.0, 2), (60.0, 0)):  # of each of the two runs
+        shutil.copytree(tmp_path / "results", tmp_path / str(limit) / "results")
+        todo = pipeline.plan(suite.parse(f"{SUITE}time_limit: {limit}\n"), tmp_path / str(limit))
+        done = pipeline.execute(todo, device="cpu", report=False, progress=Progress(quiet=True))
+        assert [document["error"]["kind"] for document in done.failed] == ["TimeLimit"] * failed

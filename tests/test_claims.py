@@ -17,15 +17,17 @@ import pytest
 from guarded import COMMAND, RUNS, SUITE, forked, leftovers, results, trained
 from rich.console import Console
 
-from aebench import claims, manifest, pipeline, suite
+from aebench import claims, manifest, pipeline, processes, suite
 from aebench.claims import BEAT, EXPIRES, FOLDER, Claims, Owner
 from aebench.clock import Ledger
 from aebench.manifest import Books
 from aebench.plan import Plan
 from aebench.progress import Progress
 from aebench.store import Store
+from aebench.work import Worker
 
 posix = pytest.mark.skipif(os.name != "posix", reason="processes are looked up as POSIX has them")
+PACKAGE = Path(__file__).parents[1]
 ELSEWHERE = {"host": "elsewhere", "pid": 1, "begun": "1", "token": "0" * 16}
 
 
@@ -97,10 +99,10 @@ def test_a_process_that_nobody_has_waited_for_has_ended():
     child = subprocess.Popen([sys.executable, "-c", ""])
     try:
         until = time.monotonic() + 30
-        while claims.begun(child.pid) is not None and time.monotonic() < until:
+        while processes.begun(child.pid) is not None and time.monotonic() < until:
             time.sleep(0.01)
         assert child.returncode is None, "nobody has asked for its end"
-        assert claims.begun(child.pid) is None
+        assert processes.begun(child.pid) is None
     finally:
         child.wait()
 
@@ -165,7 +167,7 @@ def test_a_claim_that_others_took_over_is_left_to_them(tmp_path: Path):
 CONTENDING = """
 import os, random, sys, time
 from pathlib import Path
-from aebench import claims
+from aebench import processes
 from aebench.claims import Claims, Owner
 
 def contend(number):
@@ -178,7 +180,7 @@ def contend(number):
                 continue
             inside = Path(f"inside-{key}")
             try:
-                if claims.begun(int(inside.read_text() or 0)) is not None:
+                if processes.begun(int(inside.read_text() or 0)) is not None:
                     os.write(1, b"two at once\\n")
             except FileNotFoundError:
                 pass
@@ -348,3 +350,56 @@ def test_commands_at_once_all_say_where_their_time_went(tmp_path: Path):
     assert told is not None
     assert {key: value for key, value in told.items() if key != "commands"} == said
     assert sorted(one["when"] for one in told["commands"]) == [*(f"command {n}" for n in range(8)), "long ago"]
+
+
+# ---- measuring again
+
+
+def metrics(folder: Path) -> set[str]:
+    """Those that every run has."""
+    held = [{m["metric"] for m in d["metrics"].values()} for d in Store(folder / "results" / "trial").documents()]
+    return set.intersection(*held)
+
+
+def test_what_two_evaluations_measure_at_once_is_all_kept(published: Path, monkeypatch: pytest.MonkeyPatch):
+    """The one comes wholly while the other is at its first run: neither may write what the documents said before."""
+    results, again, nested = published / "results" / "trial", Worker.again, []
+
+    def interrupted(self: Worker, *args: Any) -> Any:
+        measured = again(self, *args)
+        if not nested:
+            nested.append(start(EVALUATE, results))
+            os.set_blocking(nested[0].stdout.fileno(), False)
+            until = time.monotonic() + 100
+            while b"." not in (nested[0].stdout.read() or b"") and time.monotonic() < until:
+                time.sleep(0.05)
+        return measured
+
+    monkeypatch.setattr(Worker, "again", interrupted)
+    assert pipeline.evaluate(results, ["size"], device="cpu", progress=Progress(quiet=True)) == (RUNS, 0)
+    with nested[0] as other:
+        assert other.wait(100) == 0
+    assert {"reconstruction", "size", "sparsity"} <= metrics(published)
+
+
+EVALUATE = """
+import os, sys
+from aebench import pipeline
+from aebench.progress import Progress
+from aebench.work import Worker
+
+again = Worker.again
+
+def said(self, *args):
+    done = again(self, *args)
+    os.write(1, b".")
+    return done
+
+Worker.again = said
+pipeline.evaluate(sys.argv[1], ["sparsity"], device="cpu", progress=Progress(quiet=True))
+"""
+
+
+def start(code: str, *words: Any) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", code, *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(PACKAGE)})

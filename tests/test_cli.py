@@ -983,14 +983,14 @@ def test_table_of_several_folders(copy: Path, cli: Cli):
 def test_evaluate_measures_one_more(copy: Path, cli: Cli):
     said = cli("evaluate", "results/trial", "--metric", "size", "--metric", "sparsity", "--device", "cpu")
     assert (said.code, said.out) == (0, "")
-    assert said.err.splitlines()[-1] == "8 runs measured, 0 without weights"
+    assert said.err.splitlines()[-1] == "8 runs measured, 0 without usable weights"
     for document in documents(copy):
         assert {"sse", "parameters", "flops_encode", "hoyer"} <= set(document["metrics"])
     assert "parameters" in cli("table", "results/trial", "--metric", "parameters").out
     next((copy / "results/trial/weights").iterdir()).unlink()
     said = cli("evaluate", "results/trial", "--device", "cpu")
     assert said.code == 1
-    assert said.err.splitlines()[-1] == "7 runs measured, 1 without weights"
+    assert said.err.splitlines()[-1] == "7 runs measured, 1 without usable weights"
 
 
 def test_a_metric_without_weights_is_a_note_and_retrain_is_the_way_on(cli: Cli, tmp_path: Path):

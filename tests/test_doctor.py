@@ -11,11 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from synthetic import document
 from test_cli import Cli, cli  # noqa: F401
 
 from aebench import suite
+from aebench.claims import Claims
 from aebench.errors import InputError
+from aebench.plan import complete
+from aebench.processes import mark
+from aebench.stopping import CHECKPOINTS
 from aebench.store import Store, atomic
 from aebench.store.checkup import checkup, set_aside
 
@@ -148,28 +153,75 @@ def test_a_document_of_a_newer_schema_is_named_and_stays(store: Store):
 def test_companions_without_a_document_are_set_aside_when_no_writer_can_be_under_way(store: Store):
     victim = store.folder / f"{store.manifest()['ids'][0]}.json"
     victim.unlink()
-    fault, note = checkup(store.folder)
-    assert "without a document; young enough to be of a run that goes on" in fault.line
-    assert fault.files == ()
-    assert not note.bad
-    long_ago = time.time() - atomic.STALE_SECONDS - 60
-    for path in (npz(victim), weights(victim)):
-        os.utime(path, (long_ago, long_ago))
-    fault = checkup(store.folder)[0]
+    with Claims(store.folder) as claims:  # somebody is at work
+        claims.take("pack")
+        fault, note = checkup(store.folder)
+        assert "without a document; young enough to be of a run that goes on" in fault.line
+        assert fault.files == ()
+        assert not note.bad
+        long_ago = time.time() - atomic.STALE_SECONDS - 60
+        young = [(path, path.stat().st_mtime) for path in (npz(victim), weights(victim))]
+        for path, _ in young:
+            os.utime(path, (long_ago, long_ago))
+        assert checkup(store.folder)[0].line.endswith("without a document")
+    for path, when in young:
+        os.utime(path, (when, when))
+    fault = checkup(store.folder)[0]  # nobody is
     assert fault.line.endswith("without a document")
     assert {path.name for _, path in set_aside([fault])} == {npz(victim).name, weights(victim).name}
 
 
 def test_temporary_files_of_dead_writers_are_found_and_live_ones_left(store: Store):
-    dead = store.folder / f".suite.json.{atomic.platform.node()}-999999999.tmp"
-    live = store.folder / "weights" / f".x.{atomic.platform.node()}-{os.getpid()}.tmp"
-    for path in (dead, live):
+    dead = store.folder / f".suite.json.{mark()}-999999999.tmp"
+    live = store.folder / "weights" / f".x.{mark()}-{os.getpid()}.tmp"
+    hidden = store.folder / CHECKPOINTS / f".p.safetensors.{mark()}-999999999.tmp"
+    namesake = store.folder / f".suite.json.{mark()[:-8]}00000000-999999999.tmp"  # in another container
+    for path in (dead, live, hidden, namesake):
+        path.parent.mkdir(exist_ok=True)
         path.write_text("{")
+    faults = checkup(store.folder)
+    assert [f.line for f in faults] == [f"{p}: left by a process that was ended while it wrote" for p in (dead, hidden)]
+    assert [to.read_text() for _, to in set_aside(faults)] == ["{", "{"]
+    assert [path.exists() for path in (dead, hidden, live, namesake)] == [False, False, True, True]
+    assert (store.folder / "set-aside" / "1" / CHECKPOINTS / hidden.name).exists()
+
+
+def test_a_checkpoint_that_cannot_be_read_is_set_aside(store: Store):
+    folder = store.folder / CHECKPOINTS
+    folder.mkdir()
+    save_file({"w": np.zeros(3)}, folder / "whole.safetensors", {"runs": "0123456789abcdef"})
+    (folder / "broken.safetensors").write_bytes(b"x")
     (fault,) = checkup(store.folder)
-    assert fault.line == f"{dead}: left by a process that was ended while it wrote"
-    ((_, to),) = set_aside([fault])
-    assert to.read_text() == "{"
-    assert (dead.exists(), live.exists()) == (False, True)
+    assert fault.line == f"{folder / 'broken.safetensors'}: a checkpoint that cannot be read"
+    set_aside([fault])
+    assert checkup(store.folder) == []
+
+
+def test_what_goes_while_it_is_looked_at_is_no_fault(store: Store, monkeypatch: pytest.MonkeyPatch):
+    """As beside a command that is at work."""
+    folder = store.folder / CHECKPOINTS
+    folder.mkdir()
+    (store.folder / ".suite.json.elsewhere-1.tmp").write_text("{")
+    (folder / "p.safetensors").write_bytes(b"x")
+    abandoned = atomic.abandoned
+
+    def gone(path: Path) -> bool:
+        path.unlink()
+        shutil.rmtree(folder)
+        return abandoned(path)
+
+    monkeypatch.setattr(atomic, "abandoned", gone)
+    assert checkup(store.folder) == []
+
+
+def test_arrays_that_a_document_names_must_be_there(store: Store):
+    victim = store.folder / f"{store.manifest()['ids'][0]}.json"
+    edit(victim, arrays=["x"])
+    assert checkup(store.folder) == []
+    edit(victim, arrays=["x", "codes"])
+    assert checkup(store.folder)[0].line == f"{victim}: it lacks arrays: codes"
+    npz(victim).unlink()
+    assert checkup(store.folder)[0].line == f"{victim}: it lacks arrays: x, codes"
 
 
 def test_a_broken_manifest_is_set_aside_and_documents_it_does_not_name_are_noted(store: Store):
@@ -211,6 +263,15 @@ def test_a_pipe_is_not_waited_for(store: Store):
     lines = [fault.line for fault in checkup(store.folder)]
     assert sum("not a file of at most 256 MiB" in line for line in lines) == 2
     assert len(store.documents()) == 3
+    victim = store.folder / f"{store.manifest()['ids'][0]}.json"
+    for path in (npz(victim), weights(victim)):
+        held = path.read_bytes()
+        path.unlink()
+        os.mkfifo(path)
+        assert any(f"{path}: broken" in f.line and "not a regular file" in f.line for f in checkup(store.folder))
+        assert complete(store.read(victim.stem) | {"arrays": ["x"]}, store) == (path != npz(victim))
+        path.unlink()
+        path.write_bytes(held)
 
 
 def test_no_results_are_one_line(tmp_path: Path):

@@ -282,3 +282,71 @@ def test_data_that_go_while_others_train_are_the_runs_own_fault(tmp_path: Path, 
         assert document["spec"]["data"]["name"] != "pinwheel"
         assert "mine.npy" in document["error"]["message"]
         assert "Traceback" in document["error"]["traceback"]
+
+
+# ---- errors of all kinds
+
+
+def test_a_timer_longer_than_any_system_has(tmp_path: Path):
+    assert go(tmp_path, SUITE + "time_limit: 1.0e+300\n").failed == []
+
+
+def test_an_error_that_comes_from_itself():
+    error = ValueError("x")
+    error.__cause__ = error
+    assert not faults.out_of_memory(error)
+
+
+SPEECHLESS = """
+from dataclasses import replace
+from aebench.variants.autoencoder import AE
+
+class Speechless(RuntimeError):
+    def __str__(self):
+        raise KeyError("nothing")
+
+def build(event_shape, network, sizes):
+    raise Speechless
+
+SPEECHLESS = replace(AE, name="speechless", build=build)
+"""
+
+
+def test_failed_runs_say_how_they_were_tried_and_what_even_a_broken_error_is(tmp_path: Path):
+    (tmp_path / "mine.py").write_text(SPEECHLESS)
+    content = SUITE.replace("variant: vae", f"variant: '{tmp_path}/mine.py:SPEECHLESS'") + "determinism: strict\n"
+    done = go(tmp_path, content, allow_code=True)
+    assert [d["error"]["message"] for d in done.failed] == ["Speechless"] * 4
+    for document in documents(tmp_path).values():
+        assert document["made"]["determinism"] == {"asked": "strict", "not": []}
+
+
+def test_a_run_that_fails_again_replaces_its_broken_document(tmp_path: Path):
+    """Once it kept the whole pack from being published, each time anew."""
+    (tmp_path / "mine.py").write_text(SPEECHLESS)
+    content = SUITE.replace("variant: vae", f"variant: '{tmp_path}/mine.py:SPEECHLESS'")
+    first = go(tmp_path, content, allow_code=True)
+    path = tmp_path / "results" / "trial" / f"{first.failed[0]['id']}.json"
+    path.write_text('{"schema"')
+    done = go(tmp_path, content, allow_code=True)
+    assert (len(done.failed), len(documents(tmp_path))) == (4, 8)
+    assert path.stem in documents(tmp_path)
+
+
+LEAVING = """
+import sys
+from dataclasses import replace
+from aebench.variants.autoencoder import AE
+
+LEAVING = replace(AE, name="leaving", build=lambda event_shape, network, sizes: sys.exit(0))
+"""
+
+
+def test_code_that_would_end_the_process_fails_alone(sound: Path, tmp_path: Path):
+    """Else the command would end with code 0, with nothing trained and nothing said."""
+    (tmp_path / "mine.py").write_text(LEAVING)
+    content = SUITE.replace("variant: vae", f"variant: '{tmp_path}/mine.py:LEAVING'")
+    done = go(tmp_path, content, allow_code=True)
+    assert [d["error"]["message"] for d in done.failed] == ["sys.exit(0) was called"] * 4
+    for document in of(tmp_path, "ae"):
+        same(document, documents(sound)[document["id"]])

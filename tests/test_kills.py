@@ -12,8 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from guarded import COMMAND, RUNS, SUITE, forked, leftovers, results
+from safetensors.numpy import save_file
 
 from aebench import pipeline, suite
 from aebench.claims import FOLDER as CLAIMS
@@ -177,3 +179,15 @@ def test_what_writers_and_holders_of_claims_left_is_swept_away(sound: Path, tmp_
         os.utime(path, (0, 0))
     assert go(tmp_path / "here").trained == len(pack)
     assert leftovers(tmp_path / "here") == []
+
+
+def test_checkpoints_of_finished_runs_go_whatever_pack_they_were_of(sound: Path, tmp_path: Path):
+    """As of a half of a pack that was split when memory lacked; those of runs that are not finished stay."""
+    shutil.copytree(sound, tmp_path / "here")
+    kept = tmp_path / "here" / "results" / "trial" / ".checkpoints"
+    kept.mkdir()
+    first, last = (pack[0].id for pack in suite.packs(suite.parse(SUITE).runs)[:2])
+    for name, ids in {"half": first, "two": f"{first} {last}", "other": f"{first} {'0' * 16}"}.items():
+        save_file({"w": np.zeros(2)}, kept / f"{name}.safetensors", {"runs": ids})
+    go(tmp_path / "here")
+    assert [path.name for path in kept.iterdir()] == ["other.safetensors"]

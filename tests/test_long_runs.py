@@ -199,3 +199,39 @@ def test_what_another_process_trained_took_no_time_here(monkeypatch: pytest.Monk
     progress.leave(packs[1])
     assert progress.left == pytest.approx(5.0)
     assert worker.guess(packs[0]) > 0
+
+
+def test_what_was_trained_before_an_interruption_took_no_time_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine tenths of the first pack come from its checkpoint: the last tenth takes 5 s, so two more packs take 100."""
+    packs, _ = packs_of(UNLIKE)
+    clock = Trained(monkeypatch)
+    progress = Progress(quiet=True)
+    progress.start(packs[:3], lambda pack: 10.0)
+    progress.enter(packs[0])
+    steps = packs[0][0].spec["train"]["steps"]
+    progress.resume(steps * 9 // 10)
+    clock.now += 2.5
+    progress.point(steps * 95 // 100, torch.ones(2))
+    assert progress.left == pytest.approx(2.5 + 100)
+    clock.now += 2.5
+    progress.leave(packs[0])
+    assert progress.left == pytest.approx(100)
+
+
+def test_without_a_terminal_the_time_left_is_a_line_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    packs, _ = packs_of(UNLIKE)
+    clock = Trained(monkeypatch)
+    for quiet in (False, True):
+        console = Console(record=True, width=200, file=io.StringIO())
+        progress = Progress(console, quiet)
+        with progress:
+            progress.start(packs[:2], lambda pack: 10.0)
+            progress.enter(packs[0])
+            for step in range(1, 61):  # a point every ten seconds
+                clock.now += 10
+                progress.point(step * 10, torch.full((2,), 0.5))
+        said = console.export_text().splitlines()
+        assert len(said) == (0 if quiet else 10)
+        if not quiet:  # 60 of 2000 equal steps took a minute
+            line = "0/4 runs  linear_ae, linear, on digits: step 60 of 1,000, loss 0.5, 256 examples/s, left 0:32:20"
+            assert said[0] == line

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
+from safetensors.numpy import save_file
 
 import aebench
 from aebench import pipeline, suite
@@ -445,6 +446,36 @@ def test_evaluate_says_what_it_lacks(tmp_path: Path, first: Path):
         pipeline.evaluate(tmp_path / "nowhere")
     with pytest.raises(InputError, match=r"unknown metric 'spasity': did you mean sparsity"):
         pipeline.evaluate(first / "results" / "trial", ["spasity"])
+
+
+def test_evaluate_passes_over_what_is_broken_or_changed_by_hand(
+    copy: Path, untrained: None, capsys: pytest.CaptureFixture[str]
+):
+    """One line each; the others are measured, and no document is worse than before."""
+    results, store, held = copy / "results" / "trial", store_of(copy), documents(copy)
+    cut, foreign, edited, unspecified, *_ = held
+    store.weights_path(cut).write_bytes(b"x")
+    save_file({"w": np.zeros(3, np.float32)}, store.weights_path(foreign))
+    for id, train in ((edited, held[edited]["spec"]["train"] | {"batch": 7}), (unspecified, {})):
+        path = results / f"{id}.json"
+        path.write_text(json.dumps(held[id] | {"spec": held[id]["spec"] | {"train": train}}))
+    before = {id: (results / f"{id}.json").read_bytes() for id in (cut, foreign, edited, unspecified)}
+    assert pipeline.evaluate(results, ["sparsity"], device="cpu") == (3, 4)
+    lines = " ".join(capsys.readouterr().err.split())
+    for line in (f"{cut}.safetensors: broken weights: ", f"{foreign}: its weights cannot be used: "):
+        assert line in lines
+    assert lines.count("not measured, as its specification is not that of its id") == 2
+    assert {id: (results / f"{id}.json").read_bytes() for id in before} == before
+
+
+@pytest.mark.parametrize("change", [{"name": None}, {"text": None}, {"arguments": ["--set", "x"]}])
+def test_evaluate_of_a_suite_changed_by_hand_is_one_line(copy: Path, change: dict[str, Any]):
+    path = copy / "results" / "trial" / "suite.json"
+    told = json.loads(path.read_text()) | change
+    path.write_text(json.dumps({key: value for key, value in told.items() if value is not None}))
+    with pytest.raises(InputError) as caught:
+        pipeline.evaluate(copy / "results" / "trial", device="cpu", progress=Progress(quiet=True))
+    assert len(str(caught.value).splitlines()) == 1
 
 
 # --- variants of one's own

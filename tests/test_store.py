@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from synthetic import DATASETS, METRICS, SWEEPS, document, study
 
 from aebench.errors import InputError
-from aebench.store import Store, atomic, documents, load
+from aebench.processes import mark
+from aebench.store import Store, documents, load
 from aebench.store.documents import NewerError
 from aebench.store.frame import from_documents
 
@@ -187,7 +188,7 @@ def test_a_killed_writer_leaves_no_document_without_companions(store, at):
 
 def test_a_live_writers_temporary_files_stay(store):
     store.publish(document(), None, None)
-    live = store.folder / f".suite.json.{atomic.platform.node()}-{os.getpid()}.tmp"
+    live = store.folder / f".suite.json.{mark()}-{os.getpid()}.tmp"
     elsewhere = store.folder / ".suite.json.another-machine-1.tmp"
     old = store.folder / ".suite.json.another-machine-2.tmp"
     for path in (live, elsewhere, old):

@@ -250,3 +250,11 @@ def test_a_matlab_file_by_hand():
 def test_matlab_files_that_lie(content: bytes, message: str):
     with little_memory(1 << 20), pytest.raises(ValueError, match=message):
         matrix(content, "X", 1000)
+
+
+def test_of_a_compressed_element_only_the_first_array_is_looked_at():
+    """Inflated, it might be millions of empty elements."""
+    start = b"MATLAB 5".ljust(124) + b"\x00\x01IM"
+    packed = zlib.compress(bytes(2**24))
+    with little_memory(2**26), pytest.raises(ValueError, match="not a MATLAB 5 file with an array X"):
+        matrix(start + struct.pack("<II", 15, len(packed)) + packed, "X", 2**24)

@@ -41,7 +41,7 @@ def evaluate_command(
     measured, lost = pipeline.evaluate(
         results, metric, device=device, allow_code=allow_code, progress=Progress(err)
     )  # fmt: skip
-    err.print(f"{measured} runs measured, {lost} without weights")
+    err.print(f"{measured} runs measured, {lost} without usable weights")
     if lost:
         raise typer.Exit(1)
 

@@ -37,7 +37,7 @@ def matrix(content: bytes, name: str, limit: int) -> NDArray[Any]:
         raise ValueError("not a MATLAB 5 file: no mark of its byte order")
     for kind, payload in _elements(content[_START:], order):
         if kind == _COMPRESSED:
-            ((kind, payload),) = list(_elements(_inflated(payload, limit), order))[:1] or [(0, b"")]
+            kind, payload = next(_elements(_inflated(payload, limit), order), (0, b""))
         if kind == _MATRIX:
             parts = list(_elements(payload, order, 4))
             if len(parts) == 4 and parts[2][1] == name.encode():

@@ -122,6 +122,7 @@ class Store:
         if not path.exists():
             return {}
         try:
+            _regular(path)
             return {name: _widened(array) for name, array in read_arrays(path).items()}
         except DAMAGED as error:
             raise InputError(f"{path}: broken arrays: {reason(error)}") from error
@@ -139,6 +140,7 @@ class Store:
         if not path.exists():
             return None
         try:
+            _regular(path)
             return {name: array.copy() for name, array in load(path.read_bytes()).items()}
         except (*DAMAGED, SafetensorError) as error:  # a KeyError is a type that numpy has not
             raise InputError(f"{path}: broken weights: {reason(error)}") from error
@@ -250,6 +252,12 @@ def _ordered(store: Store, *, all: bool) -> list[str]:
     named: list[str] = found if manifest is None else manifest["ids"]
     there = set(found)
     return [id for id in dict.fromkeys([*named, *found] if all else named) if id in there]
+
+
+def _regular(path: Path) -> None:
+    """Raise OSError where a path is no file: a pipe would be waited for, and a device never ends."""
+    if not path.is_file():
+        raise OSError("not a regular file")
 
 
 def _widened(array: np.ndarray) -> np.ndarray:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
 from aebench.errors import InputError, printable
+from aebench.processes import mark
 
 STALE_SECONDS = 600
 
@@ -21,15 +22,28 @@ def reason(error: Exception) -> str:
     return printable(text or str(error) or type(error).__name__)
 
 
+def temporary_of(path: Path) -> Path:
+    """Where this process writes what is to be `path`."""
+    return path.with_name(f".{path.name}.{mark()}-{os.getpid()}.tmp")
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and those above it, and bring their names to the disk: what lies in one is lost with its name."""
+    lacking = list(takewhile(lambda one: not one.exists(), (folder, *folder.parents)))
+    folder.mkdir(parents=True, exist_ok=True)
+    sync(one.parent for one in reversed(lacking))
+
+
 @contextmanager
 def _written(path: Path, write: Callable[[BinaryIO], object]) -> Generator[Path]:
     """A hidden temporary file beside `path`, brought to the disk; gone after the `with` block, whatever it became."""
-    temporary = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.tmp")
+    temporary = temporary_of(path)
     try:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make(path.parent)
         except FileExistsError as error:
             raise InputError(f"cannot write {path}: {path.parent} is not a folder") from error
+        temporary.unlink(missing_ok=True)  # of a process that had our number; its claim may be the same file
         with temporary.open("wb") as file:
             write(file)
             file.flush()
@@ -61,7 +75,8 @@ def create(path: Path, write: Callable[[BinaryIO], object]) -> bool:
         try:
             os.link(temporary, path)
         except FileExistsError:
-            return False
+            # the name may be ours: on NFS the answer may have been lost, and the question put once more
+            return temporary.stat().st_nlink > 1
         except FileNotFoundError:
             raise
         except OSError:
@@ -92,26 +107,37 @@ def sync(folders: Iterable[Path]) -> None:
                 os.close(descriptor)
 
 
+def now(folder: Path) -> float:
+    """The time by the clock of the folder's file system, which other machines see too; by our own if it is closed."""
+    probe = temporary_of(folder / "now")
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    except OSError:
+        return time.time()
+    finally:
+        with suppress(OSError):
+            probe.unlink()
+
+
 def sweep(folders: Iterable[Path]) -> None:
     """Remove the temporary files of writers that are gone."""
     for folder in folders:
-        for path in folder.glob(".*.tmp"):
-            with suppress(OSError):
-                if abandoned(path):
-                    path.unlink()
+        with suppress(OSError):  # another process may remove the folder
+            for path in list(folder.glob(".*.tmp")):
+                with suppress(OSError):
+                    if abandoned(path):
+                        path.unlink()
 
 
 def abandoned(temporary: Path) -> bool:
-    """Whether its writer is gone: ten minutes without a byte, or a process of this machine that has ended."""
-    if time.time() - temporary.stat().st_mtime > STALE_SECONDS:
-        return True
+    """Whether its writer is gone: a process of this machine that has ended, or ten minutes without a byte."""
     name, _, pid = temporary.name.removesuffix(".tmp").rpartition("-")
-    if os.name != "posix" or not name.endswith(f".{platform.node()}") or not pid.isdecimal():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, OverflowError):
-        return True
-    except PermissionError:
-        return False
-    return False
+    if os.name == "posix" and name.endswith(f".{mark()}") and pid.isdecimal():
+        try:
+            os.kill(int(pid), 0)
+        except (ProcessLookupError, OverflowError):
+            return True
+        except PermissionError:
+            pass
+    return now(temporary.parent) - temporary.stat().st_mtime > STALE_SECONDS

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from aebench.errors import InputError
+from aebench.claims import FOLDER as CLAIMS
+from aebench.claims import Claims, of_runs
+from aebench.errors import InputError, printable
+from aebench.stopping import CHECKPOINTS
 from aebench.store import MANIFEST, Store, atomic
 from aebench.store.documents import Document, NewerError
 from aebench.suite import run_id
 
 ASIDE = "set-aside"
+PLACES = ("weights", CHECKPOINTS, CLAIMS)
+"""Folders beside the documents, in which writers may leave what they had not finished."""
 _RUN = re.compile(r"([0-9a-f]{16})\.(json|npz|safetensors)")
 
 
@@ -55,7 +60,7 @@ def set_aside(faults: Iterable[Fault]) -> list[tuple[Path, Path]]:
     homes: dict[Path, Path] = {}
     moved: list[tuple[Path, Path]] = []
     for file in dict.fromkeys(file for fault in faults for file in fault.files):
-        folder = file.parent.parent if file.parent.name == "weights" else file.parent
+        folder = file.parent.parent if file.parent.name in PLACES else file.parent
         try:
             if folder not in homes:
                 homes[folder] = _new_folder(folder / ASIDE)
@@ -68,7 +73,7 @@ def set_aside(faults: Iterable[Fault]) -> list[tuple[Path, Path]]:
             raise InputError(f"cannot set {file} aside: {atomic.reason(error)}") from error
         moved.append((file, target))
     for folder in homes:
-        atomic.sync((folder, folder / "weights", homes[folder]))
+        atomic.sync((folder / ASIDE, *(root / place for root in (homes[folder], folder) for place in ("", *PLACES))))
     return moved
 
 
@@ -91,11 +96,12 @@ def _holds(folder: Path) -> bool:
     )
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """What lies in a folder of results and beside its weights."""
-    for place in (folder, folder / "weights"):
+def _files(folder: Path, places: Iterable[str] = ("weights",)) -> Iterator[Path]:
+    """What lies in a folder of results and in these places of it."""
+    for place in (folder, *(folder / name for name in places)):
         if place.is_dir():
-            yield from sorted(path for path in place.iterdir() if path.is_symlink() or not path.is_dir())
+            with suppress(FileNotFoundError):  # who is at work may remove it again
+                yield from sorted(path for path in place.iterdir() if path.is_symlink() or not path.is_dir())
 
 
 def _faults(store: Store) -> Iterator[Fault]:
@@ -111,18 +117,28 @@ def _faults(store: Store) -> Iterator[Fault]:
         else:
             yield fault
     yield from _of_manifest(store, whole, {id for id, files in found.items() if "json" in files})
-    yield from (
-        Fault(f"{path}: left by a process that was ended while it wrote", (path,))
-        for path in _files(store.folder)
-        if path.name.startswith(".") and path.suffix == ".tmp" and atomic.abandoned(path)
-    )
+    yield from _leftovers(store.folder)
+
+
+def _leftovers(folder: Path) -> Iterator[Fault]:
+    """What killed processes have left that nobody can use."""
+    for path in _files(folder, PLACES):
+        line = ""
+        with suppress(FileNotFoundError):  # it was replaced, or removed, meanwhile
+            if path.name.startswith(".") and path.suffix == ".tmp" and atomic.abandoned(path):
+                line = f"{path}: left by a process that was ended while it wrote"
+            elif path.parent.name == CHECKPOINTS and path.suffix == ".safetensors" and not of_runs(path):
+                path.lstat()
+                line = f"{path}: a checkpoint that cannot be read"
+        if line:
+            yield Fault(line, (path,))
 
 
 def _fault(store: Store, id: str, files: dict[str, Path]) -> Fault | None:
     """What is wrong with one run, if anything: its files belong together, so they are set aside together."""
     together = tuple(files.values())
     if "json" not in files:
-        return _orphans(together)
+        return _orphans(store.folder, together)
     try:
         document = store.read(id)
         if document is None:  # removed since it was listed
@@ -132,13 +148,16 @@ def _fault(store: Store, id: str, files: dict[str, Path]) -> Fault | None:
         return Fault(str(error))
     except InputError as error:
         return Fault(str(error), together)
-    line = _unlike_itself(document) or (document["status"] == "ok" and _not_finite(arrays | (weights or {})))
+    line = _unlike_itself(document) or _lacking(document, arrays)
+    if not line and document["status"] == "ok":
+        line = _not_finite(arrays | (weights or {}))
     return Fault(f"{files['json']}: {line}", together) if line else None
 
 
-def _orphans(files: tuple[Path, ...]) -> Fault | None:
+def _orphans(folder: Path, files: tuple[Path, ...]) -> Fault | None:
     """Arrays and weights are written before their document: a run that is under way leaves them alone for a moment."""
-    young = any(time.time() - path.lstat().st_mtime < atomic.STALE_SECONDS for path in files)
+    now = atomic.now(folder)
+    young = any(now - path.lstat().st_mtime < atomic.STALE_SECONDS for path in files) and Claims(folder).busy()
     line = f"{' and '.join(path.name for path in files)} of {files[0].parent}: without a document"
     return Fault(f"{line}; young enough to be of a run that goes on" if young else line, () if young else files)
 
@@ -150,6 +169,13 @@ def _unlike_itself(document: Document) -> str:
     except (TypeError, ValueError) as error:
         return f"its specification is not one: {atomic.reason(error)}"
     return "" if named == document["id"] else f"its specification is that of the run {named}: changed by hand?"
+
+
+def _lacking(document: Document, arrays: dict[str, np.ndarray]) -> str:
+    """Which arrays a document names that are not there, or nothing."""
+    named = document.get("arrays", [])
+    lacking = [name for name in named if name not in arrays] if isinstance(named, list) else ["all of them"]
+    return f"it lacks arrays: {printable(', '.join(map(str, lacking)))}" if lacking else ""
 
 
 def _not_finite(arrays: dict[str, np.ndarray]) -> str:
