@@ -168,6 +168,8 @@ def test_half_a_character_in_a_name_survives_the_file(tmp_path):
         ({"kind": "noise"}, "not a comparison"),
         ({"verdict": "fine"}, "'fine' is none of fail, inconclusive, pass"),
         ({"findings": [{}]}, "a broken comparison: KeyError: 'kind'"),
+        ({"pairs": math.inf}, "a broken comparison: OverflowError"),
+        ({"machine": 5}, "a broken comparison: AttributeError"),
     ],
 )
 def test_a_file_that_is_none_gets_one_line(tmp_path, change, said):
@@ -193,6 +195,8 @@ def test_noise_is_the_widest_bound_of_a_against_a():
     assert margins.measure(by_side(sample), pairs=10, repeats=3) == {"a · time": pytest.approx(0.04)}
     with pytest.raises(InputError, match="--pairs 4: 5 are the fewest"):
         margins.measure(by_side(sample), pairs=4, repeats=1)
+    with pytest.raises(InputError, match=r"--pairs 5: too few for a bound at --alpha 0\.01"):
+        margins.measure(by_side(sample), pairs=5, repeats=1, alpha=0.01)
 
 
 def test_noise_is_kept_by_machine(tmp_path):
@@ -213,6 +217,10 @@ def test_noise_is_kept_by_machine(tmp_path):
     assert said.startswith(f"{other} is ignored: it is of another machine (processor 'abacus', here ")
     with pytest.raises(InputError, match="cannot read"):
         margins.known(tmp_path / "none.json", here)
+    for share in (math.inf, math.nan, -0.1):  # none of which a time could fail by, or would be held to
+        margins.write(margins.Noise(here, {"a · time": share}, 10, 3, {}), tmp_path / f"{share}.json")
+        with pytest.raises(InputError, match=rf"broken: ValueError: a · time: {share} is no share"):
+            margins.read(tmp_path / f"{share}.json")
 
 
 # ---- the command
@@ -252,6 +260,9 @@ def test_folders_of_reports_are_read_and_decided(tmp_path, monkeypatch, capsys):
     found = written.read(tmp_path / "found.json")
     assert (found.verdict, found.pairs, len(found.samples[STEP][1])) == ("fail", 10, 10)
 
+    code, out, err = run(monkeypatch, capsys, "compare", "main", "slow", "--out", "found.json/none")
+    assert (code, out.splitlines()[-1].split(":")[0]) == (2, "FAIL")  # what took minutes is shown at least
+    assert "cannot write found.json/none" in err
     code, out, _ = run(monkeypatch, capsys, "compare", main_, main_, "--json")
     assert (code, json.loads(out)["verdict"]) == (0, "pass")
     code, out, _ = run(monkeypatch, capsys, "compare", "main", "slow", "--margin", "time=50%", "--margin", "nothing=1")
@@ -298,6 +309,14 @@ def test_seeds_of_results_are_paired_by_number(tmp_path):
     ours, theirs = comparing.by_seed(base, new)
     assert not ours.values
     assert theirs.notes == ("no seed in common, so not compared: vae on digits · sse, 1 in all",)
+
+
+def test_results_without_a_common_seed_get_one_line(tmp_path):
+    values = [10.0, 20.0, 30.0, 40.0]
+    for name, part in (("a", slice(2)), ("b", slice(2, 4))):
+        stored(tmp_path / name, runs("vae", "sse", values)[part])
+    with pytest.raises(InputError, match="have no seed in common: nothing can be compared"):
+        comparing.compare(str(tmp_path / "a"), str(tmp_path / "b"), comparing.Wanted())
 
 
 def test_counts_of_results_are_counters_and_times_are_left_out(tmp_path):

@@ -253,6 +253,19 @@ def test_what_cannot_be_measured_gets_one_line(repository, sides, tmp_path):
         sides("main", "slow").chosen(["test_wrk"])
 
 
+def test_a_benchmark_that_is_deleted_is_told(tmp_path):
+    """By another name it is gone as well; what was asked for by name is told of alone."""
+    repository = Repository(tmp_path / "repository")
+    repository.commit("first")
+    repository.commit("fewer", benchmarks=TESTS.replace("def test_other(", "def test_another("))
+    both = pairs.of_revisions("first", "fewer", tmp_path, repository=repository.folder)
+    (gone,) = both.gone(())
+    assert gone.line == "GONE test_tiny.py::test_other · time: fewer does not have it"
+    assert both.gone(("test_other",)) == [gone]
+    assert both.gone(("test_work",)) == []
+    assert pairs.of_revisions("first", "first", tmp_path, repository=repository.folder).gone(()) == []
+
+
 def test_what_this_python_serves(tmp_path):
     def tree(name, dependencies):
         (tmp_path / name).mkdir()

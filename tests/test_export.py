@@ -394,6 +394,19 @@ def test_a_folder_of_results_is_a_source(tmp_path: Path):
     assert metrics["vae on digits"]["sse"]["value"] == pytest.approx(np.mean(sse))
 
 
+def test_cores_that_are_no_number_are_left_out():
+    exported = export(Source(Side("one", {STEP: (1.0,)}), {"cores": "two"}), "pytest-benchmark")
+    assert json.loads(exported.files["pytest-benchmark.json"])["machine_info"]["cpu"]["count"] == 0
+
+
+def test_a_report_that_says_odd_things_of_its_making_is_a_source(tmp_path: Path):
+    entry = {"fullname": "a", "stats": {"min": 1.0}, "extra_info": {"notes": 5}}
+    made = {"commit_info": [1], "machine_info": [2], "benchmarks": [entry]}
+    (tmp_path / "a.json").write_text(json.dumps(made))
+    found = sources.read(tmp_path / "a.json")
+    assert (found.commit, found.side.notes) == (None, ("5",))
+
+
 def test_no_finding_is_lost(compared):
     assert all(isinstance(finding, Finding) for finding in compared.comparison.findings)
     text = one(export(compared, "junit"))

@@ -71,6 +71,7 @@ def test_a_commit_has_its_hash_and_date(repository):
     assert found == commits.commit(found.hash[:10], repository)
     assert commits.commit("nothing", repository) is None
     assert commits.commit("HEAD", repository / "..") is None
+    assert commits.commit("HEAD~1..HEAD", repository) is None  # a range is no revision
     with pytest.raises(InputError, match="begins with a dash"):
         commits.commit("--output=x", repository)
 
@@ -133,7 +134,10 @@ def test_an_append_is_one_write(tmp_path, monkeypatch):
         history.add(tmp_path, [entry(99)])
 
 
-@pytest.mark.parametrize("bad", [b"[1]", b"{}", b'"x"', b'{"value": NaN}', b"\xff"])
+HUGE = json.dumps({**vars(entry(0)), "value": 10**400}).encode()
+
+
+@pytest.mark.parametrize("bad", [b"[1]", b"{}", b'"x"', b'{"value": NaN}', b"\xff", b"[" * 100_000, HUGE])
 def test_lines_that_are_no_entries_are_told_and_skipped(tmp_path, bad):
     path, _, _ = history.add(tmp_path, [entry(0)])
     good = path.read_bytes()

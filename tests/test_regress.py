@@ -109,12 +109,36 @@ def test_counters_fail_at_one_more_and_pass_at_fewer():
     assert verdict(side(ops=[120]), side(ops=[100]))[OPS].verdict == "pass"
 
 
+def test_a_counter_that_varies_fails_only_where_every_count_exceeds_the_base():
+    for base, new, wanted in [
+        ([5, 6, 5], [5, 6, 7], "inconclusive"),
+        ([5, 5, 5], [5, 6, 5], "inconclusive"),
+        ([5, 6, 5], [7, 8, 7], "fail"),
+        ([5, 6, 5], [5, 5, 6], "pass"),
+    ]:
+        assert verdict(side(ops=base), side(ops=new))[OPS].verdict == wanted
+
+
+def test_what_was_not_counted_passes_nothing():
+    for base, new in [([5], [np.nan]), ([np.nan], [500])]:
+        assert verdict(side(ops=base), side(ops=new))[OPS].verdict == "inconclusive"
+    assert verdict(side(ops=[5, np.nan]), side(ops=[np.nan, 6]))[OPS].verdict == "fail"
+
+
 def test_exact_numbers_fail_at_the_last_bit():
     same, other = 0.1 + 0.2, 0.3
     assert verdict(side(loss=[same]), side(loss=[same]))[LOSS].verdict == "pass"
     found = verdict(side(loss=[same]), side(loss=[other]))[LOSS]
     assert found.verdict == "fail"
     assert "0.30000000000000004 → 0.3" in found.line
+
+
+def test_an_exact_number_that_the_base_does_not_keep_is_none():
+    assert verdict(side(loss=[np.nan]), side(loss=[np.nan]))[LOSS].verdict == "pass"
+    assert verdict(side(loss=[1.0]), side(loss=[np.nan]))[LOSS].verdict == "fail"
+    assert verdict(side(loss=[1.0, 1.0]), side(loss=[1.0, 2.0]))[LOSS].verdict == "fail"
+    found = verdict(side(loss=[1.0, 2.0]), side(loss=[1.0, 1.0]))[LOSS]
+    assert (found.verdict, found.said) == ("inconclusive", "no exact number: 1.0 and 2.0 on the base")
 
 
 def test_quality_is_paired_by_seed():
@@ -138,6 +162,23 @@ def test_quality_p_is_scipys():
 
 def test_a_loss_that_is_none_fails():
     assert verdict(side(elbo=[-1.0, -2.0]), side(elbo=[-1.0, np.nan]))[ELBO].verdict == "fail"
+
+
+def test_a_seed_that_diverges_on_the_base_has_no_baseline():
+    """So what diverges on both sides is no change; a seed that is lost is one."""
+    gap = [-1.0, -2.0, np.nan]
+    assert verdict(side(elbo=gap), side(elbo=gap))[ELBO].line == (
+        "PASS vae · elbo: +0.0% [+0.0%, +0.0%], margin 2.0%, 2 seeds"
+    )
+    lost = verdict(side(elbo=[-1.0, -2.0, -3.0]), side(elbo=gap))[ELBO]
+    assert (lost.verdict, lost.said) == ("fail", "no finite value of 1 of 3 seeds, which the base has")
+    assert verdict(side(elbo=[np.nan]), side(elbo=[np.nan]))[ELBO].verdict == "inconclusive"
+
+
+def test_of_nothing_there_is_no_share():
+    zero = side(elbo=[0.0, 0.0])
+    assert verdict(zero, zero)[ELBO].verdict == "pass"
+    assert verdict(zero, side(elbo=[-1.0, -2.0]))[ELBO].verdict == "inconclusive"  # higher is better
 
 
 def test_what_one_side_lacks_is_shown_and_passes_nothing():
@@ -211,6 +252,69 @@ def test_a_fail_that_does_not_come_again_is_no_fail():
     assert "not confirmed by a rerun" in time.said
 
 
+def test_a_fail_that_needs_no_clock_is_confirmed_by_one_pair():
+    """Of these benchmarks alone, and those whose time fails are measured again as it is."""
+    machine = Machine({"a": 1.0, "b": 1.0}, spread=0.001)
+    flicker = iter([10, 11, *[10] * 100])
+
+    def sample(order, only):
+        found = {which: machine(which, only) for which in order}
+        for entry in found["new"]["benchmarks"]:
+            counters = entry["extra_info"]["counters"]
+            counters["ops"] = 11 if entry["fullname"] == "a" else next(flicker)
+        return [found[which] for which in order]
+
+    for benchmark, wanted in (("a", "fail"), ("b", "inconclusive")):
+        machine.asked.clear()
+        (ops,) = [f for f in compare(sample, ("x", "y"), pairs=6, only=[benchmark]).findings if f.measure.name == "ops"]
+        assert ops.verdict == wanted
+        assert len(machine.asked) == 12 + 2 * (benchmark == "a")
+
+
+def test_an_exact_number_that_no_process_repeats_is_no_fail_of_unchanged_code():
+    drawn, machine = count(), Machine({"a": 1.0}, spread=0.001)
+
+    def sample(which, only):
+        found = machine(which, only)
+        found["benchmarks"][0]["extra_info"] = {"exact": {"loss": next(drawn)}, "timed": False}
+        return found
+
+    (loss,) = compare(by_side(sample), ("x", "y"), pairs=6).findings
+    assert loss.verdict == "inconclusive"
+    assert loss.said.startswith("0.0 → 1.0; not confirmed by a rerun: no exact number: 0.0 and ")
+
+
+@pytest.mark.parametrize(("ever", "wanted"), [(True, "fail"), (False, "inconclusive")])
+def test_a_crash_is_confirmed_too_and_keeps_nobody_from_its_turns(ever, wanted):
+    machine = Machine({"a": 1.0, "b": 1.0}, spread=0.001)
+    calls = count()
+
+    def sample(order, only):
+        found = {which: {**machine(which, only), "failures": {}} for which in order}
+        if "b" in (only or "b") and (ever or next(calls) == 0):
+            found["new"]["failures"] = {"b": "ValueError: no"}
+            found["new"]["benchmarks"] = [e for e in found["new"]["benchmarks"] if e["fullname"] != "b"]
+        return [found[which] for which in order]
+
+    found = {f.measure: f for f in compare(sample, ("x", "y"), pairs=6).findings if f.measure.benchmark == "b"}
+    (crash,) = found.values()
+    assert crash.verdict == wanted
+    assert crash.said == "crashed: ValueError: no" + ("" if ever else "; a rerun did not crash")
+    assert crash.crashed == ever
+    assert [only for _, only in machine.asked] == [()] * 2 + [("a",)] * 10 + [("b",)] * 2
+
+
+def test_what_the_rerun_does_not_confirm_lends_no_rank_to_others():
+    """Its p is that of both runs, which is large where one of them is."""
+    machine, calls = Machine({"a": 1.3}), count()
+
+    def sample(which, only):
+        machine.factors["a"] = 1.3 if next(calls) < 20 else 1.0
+        return machine(which, only)
+
+    assert compare(by_side(sample), ("x", "y"), pairs=10).findings[0].p == 1.0
+
+
 def test_what_is_not_clear_gets_as_many_pairs_again():
     machine = Machine({"a": 1.0, "b": 1.0}, spread=0.001)
     found = compare(by_side(machine), ("x", "y"), pairs=4)  # four pairs allow no bound at all
@@ -248,6 +352,15 @@ def test_a_folder_of_reports_is_repeats(tmp_path):
     assert found.machine == {"system": "Linux"}
 
 
+def test_a_repeat_that_lacks_a_benchmark_shifts_no_pair():
+    """A machine that doubles its times from repeat to repeat, and a side that lacks the first and the third."""
+    whole = [report({"a": 2.0**i, "b": 1.0}) for i in range(9)]
+    holes = [report({"b": 1.0} | ({} if i in (0, 2) else {"a": 2.0**i})) for i in range(9)]
+    base, new = reading.benchmarks(whole, "x"), reading.benchmarks(holes, "y")
+    found = {str(f.measure): f for f in decide(base, new)}
+    assert (found["a · time"].verdict, found["a · time"].n, found["a · time"].effect) == ("pass", 7, 0.0)
+
+
 def test_repeats_of_a_seed_are_no_further_seeds():
     entry = {"fullname": "a", "stats": {"min": 1.0}}
     reports = [
@@ -270,6 +383,8 @@ def test_machines_that_do_not_match_are_named(tmp_path):
         ("{", "broken JSON"),
         ("[]", "not a report of pytest-benchmark: it has no list of benchmarks"),
         ('{"benchmarks": [{}]}', "not a report of pytest-benchmark: KeyError: 'fullname'"),
+        (f'{{"benchmarks": [{{"fullname": "a", "stats": {{"min": 1{"0" * 400}}}}}]}}', "OverflowError: int too large"),
+        ("[" * 100_000, "broken JSON: maximum recursion depth"),
     ],
 )
 def test_what_is_no_report_gets_one_line(tmp_path, text, said):

@@ -10,12 +10,14 @@ import sys
 import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from aebench.regress import measuring
+from aebench.errors import InputError
+from aebench.regress import measuring, pairs
 from aebench.regress.environments import Environment
 from aebench.regress.plugin import gpu, watching
 from aebench.regress.turns import Turns
@@ -105,6 +107,21 @@ def test_in_another_order_one_goes_after_the_other():
     assert [who for who, _, _ in both({"x": 2, "y": 2}, {"y": 2, "x": 2})] == ["a"] * 4 + ["b"] * 4
 
 
+def test_another_order_is_noted(tmp_path):
+    place = tmp_path / "benchmarks"
+    place.mkdir()
+    order = "[1, 2] if os.environ['PATH'].split(os.pathsep)[0].endswith('new') else [2, 1]"
+    (place / "test_a.py").write_text(
+        "import os, pytest\n"
+        f"@pytest.mark.parametrize('v', {order})\n"
+        "def test_a(benchmark, gate, v): gate(lambda: None, rounds=3)\n"
+    )
+    for report in measuring.measure([side(tmp_path, "base"), side(tmp_path, "new")], place, tmp_path, limit=60.0):
+        assert len(report["benchmarks"]) == 2
+        for entry in report["benchmarks"]:
+            assert any("in another order" in note for note in entry["extra_info"]["notes"])
+
+
 def test_one_that_dies_leaves_the_other_going():
     log = []
 
@@ -116,6 +133,24 @@ def test_one_that_dies_leaves_the_other_going():
 
     assert together(dies, measured(log, "b", {"x": 2, "y": 1})) == ["gone", "b"]
     assert len(log) == 3
+
+
+def test_more_names_than_a_socket_holds_are_told():
+    names = {f"test_file.py::test_step[{'x' * 60}-{i}]": "fails" for i in range(6000)}
+    assert both(names | {"y": 1}, names | {"y": 1}) == [("a", "y", 0), ("b", "y", 0)]
+
+
+def test_half_a_line_of_one_that_was_killed_is_the_end():
+    ends = socket.socketpair()
+    with ends[0], ends[1]:
+        ends[0].sendall(b'["has", [7, "te')
+        ends[0].shutdown(socket.SHUT_WR)
+        turns = Turns(ends[1], first=True)
+        turns.meet(["x"])
+        turns.begin("x")
+        turns.ready()
+        turns._lines.close()
+    assert turns.neighbour is None
 
 
 def test_alone_nothing_waits():
@@ -206,6 +241,66 @@ def test_a_benchmark_that_hangs_is_ended_and_told(tmp_path):
     assert new["failures"] == {"test_a.py::test_rounds": "no end after 6 s"}
     assert base["failures"] == {}
     assert [len(report["benchmarks"]) for report in (base, new)] == [3, 2]
+
+
+def test_what_a_killed_side_leaves_behind_holds_nobody_up_and_ends(tmp_path):
+    """A child by fork shares its parent's socket, and would outlive it."""
+    child = "child = os.fork()\nif not child:\n    time.sleep(1000)\nLOG.with_name('child').write_text(str(child))"
+    fault = f"if SIDE == 'new':\n{textwrap.indent(child, '    ')}\n    os.kill(os.getpid(), 9)"
+    (base, new), _ = run(tmp_path, fault)
+    assert base["failures"] == {}
+    assert new["failures"] == {"test_a.py::test_rounds": "its process ended with signal SIGKILL"}  # no limit
+    stat = Path(f"/proc/{(tmp_path / 'benchmarks/child').read_text()}/stat")
+    assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+PARAMETERS = """
+import os
+import pytest
+
+SIDE = os.environ["PATH"].split(os.pathsep)[0].rpartition("-")[2]
+
+
+@pytest.mark.parametrize("v", ["a", "b"] if SIDE == "new" else ["a"])
+def test_v(benchmark, gate, v):
+    gate(lambda: None, rounds=3)
+
+
+def test_step(benchmark, gate):
+    if SIDE == "new":
+        os.abort()
+    gate(lambda: None, rounds=3)
+
+
+def test_step_of_a_pack(benchmark, gate):
+    gate(lambda: None, rounds=3)
+"""
+
+
+@pytest.fixture
+def parameters(tmp_path):
+    place = tmp_path / "benchmarks"
+    place.mkdir()
+    (place / "test_a.py").write_text(PARAMETERS)
+    return pairs.Sides(side(tmp_path, "base"), side(tmp_path, "new"), place, tmp_path, {}, 60.0)
+
+
+def test_what_the_base_has_not_is_no_baseline_and_the_rest_is_measured(parameters):
+    """Neither named, nor from the second pair on; the one that died takes none with it that is called like it."""
+    for only in ([], parameters.chosen(["test_v", "pack"])):
+        found = pairs.compare(parameters.sample, ("base", "new"), pairs=2, only=only).findings
+        verdicts = {f.measure.benchmark.partition("::")[2]: f for f in found if f.measure.kind == "time"}
+        assert (verdicts["test_v[b]"].verdict, verdicts["test_v[b]"].said) == ("no baseline", "base does not have it")
+        assert all(verdicts[name].n >= 2 for name in ("test_v[a]", "test_step_of_a_pack"))
+        assert only or verdicts["test_step"].said == "crashed: its process ended with signal SIGABRT"
+    (report,) = parameters.sample(("base",), ["test_a.py::test_v[b]"])
+    assert (report["benchmarks"], report["failures"]) == ([], {})
+
+
+def test_what_hangs_when_it_is_looked_for_has_a_limit(parameters):
+    (parameters.benchmarks / "test_a.py").write_text("import time\ntime.sleep(1000)")
+    with pytest.raises(InputError, match="new: benchmarks are looked for, without an end after 2 s"):
+        replace(parameters, limit=2.0).chosen(["test"])
 
 
 # ---- what the other does is no stranger's work

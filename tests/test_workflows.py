@@ -65,7 +65,7 @@ def test_a_regression_is_red_and_what_is_inconclusive_a_warning(runner, tmp_path
     done = runner(step("ci", "compare", "compare"), code)
     assert done.returncode == becomes, done.stderr
     assert ("::warning title=aebench compare::Inconclusive" in done.stdout) == (code == 3)
-    assert read(tmp_path / "calls").splitlines()[0] == "compare HEAD^1 HEAD --out comparison.json"
+    assert read(tmp_path / "calls").splitlines()[0] == "compare HEAD^1 HEAD --time-limit 300 --out comparison.json"
     compared = code != 2
     assert read(tmp_path / "summary") == ("### table\n" if compared else "")
     assert ("::error::told" in done.stderr) == compared

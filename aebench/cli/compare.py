@@ -73,12 +73,12 @@ def compare_command(
     )  # fmt: skip
     with progress(quiet) as told:
         found = compare(base, new, wanted, told)
-    if file is not None:
-        written.write(found, file)
     if as_json:
         print(json.dumps(written.document(found), ensure_ascii=False))  # noqa: T201
     else:
         show(found)
+    if file is not None:  # last: what was measured is shown, wherever it cannot be written
+        written.write(found, file)
     raise typer.Exit(CODES[found.verdict])
 
 
@@ -109,13 +109,13 @@ def noise_command(
     with progress(quiet) as told:
         found = noise(what, wanted, repeats, told)
     place = file or margins.place(found.machine, repository)
-    margins.write(found, place)
     from aebench.regress.gate import MARGIN, NOISE
 
     table = grid("time", "noise", "margin")
     for name, share in found.shares.items():
         table.add_row(*map(Text, (name, f"{share:.1%}", f"{max(MARGIN, NOISE * share):.1%}")))
     out.print(table)
+    margins.write(found, place)
     out.print(Text(f"noise: {place}"), soft_wrap=True)
 
 

@@ -25,10 +25,16 @@ def commit(revision: str, repository: str | Path = ".") -> Commit | None:
     """
     if revision.startswith("-"):
         raise InputError(f"{revision!r} is no git revision: it begins with a dash")
-    command = ["git", "-C", str(repository), "show", "--no-patch", "--format=%H %cI", f"{revision}^{{commit}}", "--"]
+    git = ["git", "-C", str(repository)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        # of one revision alone: git show would take a range, too
+        hash = _said([*git, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"])
+        date = _said([*git, "show", "--no-patch", "--format=%cI", hash, "--"]) if hash else None
     except FileNotFoundError:
         return None
-    hash, _, date = done.stdout.strip().partition(" ")
-    return Commit(hash, date) if done.returncode == 0 and hash else None
+    return Commit(hash, date) if hash and date else None
+
+
+def _said(command: list[str]) -> str | None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else None

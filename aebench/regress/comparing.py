@@ -91,7 +91,7 @@ def measured(
             sides.sample, (base, new), pairs=wanted.pairs, alpha=wanted.alpha, margins=wanted.margins, noise=noise,
             only=sides.chosen(wanted.only), told=told,
         )  # fmt: skip
-    return found, sides.commits
+    return replace(found, findings=(*found.findings, *sides.gone(wanted.only))), sides.commits
 
 
 @contextmanager
@@ -106,7 +106,10 @@ def workplace(keep: Path | None) -> Generator[Path]:
 
 
 def _read(base: str, new: str, wanted: Wanted, noise: Mapping[str, float]) -> pairs.Outcome:
-    sides = by_seed(_only(reading.read(base), wanted.only), _only(reading.read(new), wanted.only))
+    whole = _only(reading.read(base), wanted.only), _only(reading.read(new), wanted.only)
+    sides = by_seed(*whole)
+    if whole[0].values.keys() & whole[1].values.keys() and not sides[0].values.keys() & sides[1].values.keys():
+        raise InputError(f"{base} and {new} have no seed in common: nothing can be compared")
     found = decide(*sides, alpha=wanted.alpha, margins=wanted.margins, noise=noise)
     repeats = min(max(map(len, side.values.values()), default=0) for side in sides)
     return pairs.Outcome(tuple(found), *sides, repeats)

@@ -1,9 +1,11 @@
 """A plugin of pytest that notes what happens: which benchmarks begin, end and fail, and with which torch.
 
-So a crash is told from an absence, and exact numbers of two versions of torch are not compared.
+So a crash is told from an absence, and exact numbers of two versions of torch are not compared. It also keeps to the
+benchmarks that were asked for: pytest itself runs nothing at all where one of several names is not found, as on a side
+whose package has fewer parameters, and leaves out by the beginning of a name.
 
 It is copied beside the measurements and runs in environments that may have no aebench: nothing but the standard
-library here. Without the variable `FILE` it does nothing.
+library here. Without the variables `FILE` and `CHOSEN` it does nothing.
 """
 
 from __future__ import annotations
@@ -16,12 +18,32 @@ from typing import Any
 
 FILE = "AEBENCH_GATE_EVENTS"
 """Names the file that gets a line of JSON, `[event, benchmark, why]`, as soon as something happens."""
+CHOSEN = "AEBENCH_GATE_CHOSEN"
+"""Names the file of JSON that says what to run: `{"only": benchmarks and files, "without": benchmarks}`, all where
+"only" is empty."""
 
 
 def pytest_configure() -> None:
     """Which torch there is, without importing it."""
     with suppress(metadata.PackageNotFoundError):
         note("torch", "", metadata.version("torch"))
+
+
+def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
+    """Leave out what was not asked for."""
+    if CHOSEN not in os.environ:
+        return
+    with open(os.environ[CHOSEN], encoding="utf-8") as file:
+        said = json.load(file)
+    only, without = set(said["only"]), set(said["without"])
+
+    def wanted(name: str) -> bool:
+        return name not in without and (not only or name in only or name.partition("::")[0] in only)
+
+    left_out = [item for item in items if not wanted(item.nodeid)]
+    if left_out:
+        items[:] = [item for item in items if wanted(item.nodeid)]
+        config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_collection_finish(session: Any) -> None:

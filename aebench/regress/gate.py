@@ -68,7 +68,8 @@ def look(
         raise InputError(f"{base.name} and {new.name} were measured on different machines: {says}")
     crashed = _crashed(base, new)
     if not crashed and not set(base.values) & set(new.values):
-        raise InputError(f"{base.name} and {new.name} have no benchmark in common: nothing can be compared")
+        why = next(iter({**base.failures, **new.failures}.values()), "nothing can be compared")
+        raise InputError(f"{base.name} and {new.name} have no benchmark in common: {why}")
     out = {finding.measure.benchmark for finding in crashed}
     found = [
         _finding(m, base, new, alpha / (looks if m.kind == "time" else 1), _margin(m, margins or {}, noise or {}))
@@ -143,36 +144,66 @@ def _time(measure: Measure, old: np.ndarray, now: np.ndarray, alpha: float, marg
 
 
 def _quality(measure: Measure, old: np.ndarray, now: np.ndarray, alpha: float, margin: float) -> Finding:
-    """One-sided t bounds of the paired difference, as a share of the base's mean."""
-    n = min(old.size, now.size)
-    scale = abs(float(np.mean(old[:n]))) if n else math.nan
-    worse = (now[:n] - old[:n]) * (1 if measure.better == "lower" else -1)
-    if n == 0 or not np.isfinite(worse).all() or not scale > 0:
-        return Finding(measure, "fail" if n and not np.isfinite(now).all() else "inconclusive", "no finite values")
+    """One-sided t bounds of the paired difference, as a share of the base's mean, over the seeds that the base has.
+
+    A seed that is not finite on the base has no baseline; one that is not finite on the new side alone fails.
+    """
+    kept = np.isfinite(old[: min(old.size, now.size)])
+    old, now = (side[: kept.size][kept] for side in (old, now))
+    n, lost = old.size, int((~np.isfinite(now)).sum())
+    if n == 0:
+        return Finding(measure, "inconclusive", "no finite values of the base", margin=margin)
+    if lost:
+        return Finding(measure, "fail", f"no finite value of {lost} of {n} seeds, which the base has", margin=margin)
+    scale = abs(float(np.mean(old)))
+    worse = (now - old) * (1 if measure.better == "lower" else -1)
+    if scale == 0:
+        verdict: Verdict = "inconclusive" if (worse > 0).any() else "pass"
+        said = (
+            f"{now.mean():g}, and of the base's mean of 0 there is no share"
+            if worse.any()
+            else "the same, 0 in the mean"
+        )
+        return Finding(measure, verdict, said, margin=margin, n=n)
     effect = float(worse.mean()) / scale
     error = float(worse.std(ddof=1)) / math.sqrt(n) / scale if n > 1 else math.inf
     half = float(stdtrit(n - 1, 1 - alpha)) * error if n > 1 else math.inf
     lower, upper = effect - half, effect + half
     p = float(effect <= margin) if error == 0 else float(stdtr(n - 1, (margin - effect) / error)) if n > 1 else 1.0
-    verdict: Verdict = "fail" if lower > margin else "pass" if upper < margin else "inconclusive"
+    verdict = "fail" if lower > margin else "pass" if upper < margin else "inconclusive"
     said = _in_words(effect, lower, upper, margin, f"{n} seeds")
     return Finding(measure, verdict, said, effect, lower, upper, margin, n, p)
 
 
 def _counter(measure: Measure, old: np.ndarray, now: np.ndarray, alpha: float, margin: float) -> Finding:
-    """Repeats of a counter agree, or the largest counts: what varies is no counter, but is seen."""
+    """Repeats of a counter agree, or the largest counts: what varies is no counter, and fails only where all exceed it.
+
+    What is NaN was not counted.
+    """
+    old, now = old[~np.isnan(old)], now[~np.isnan(now)]
+    if old.size == 0 or now.size == 0:
+        which = "the base" if old.size == 0 else "the new side"
+        return Finding(measure, "inconclusive", f"{which} has no count", margin=margin)
     before, after = float(old.max()), float(now.max())
     effect = (after - before) / before if before else math.inf if after > before else 0.0
-    verdict: Verdict = "fail" if after > before * (1 + margin) else "pass"
+    limit = before * (1 + margin)
+    verdict: Verdict = "pass" if after <= limit else "fail" if now.min() > limit else "inconclusive"
     said = "the same" if after == before else f"{before:g} → {after:g}{_share(effect)}"
+    if verdict == "inconclusive":
+        said += f", but it varies: {old.min():g} to {before:g}, and {now.min():g} to {after:g}"
     return Finding(measure, verdict, f"{said} {measure.unit}".strip(), effect, effect, effect, margin, now.size)
 
 
 def _exact(measure: Measure, old: np.ndarray, now: np.ndarray, alpha: float, margin: float) -> Finding:
-    same = old.size > 0 and now.size > 0 and bool((now == old[0]).all()) and bool((old == old[0]).all())
-    if same:
+    """What is NaN on both sides is the same; a number that varies on the base is none that could be held to."""
+    before = float(old[0])
+    varying, differing = (side[~np.isclose(side, before, rtol=0, atol=0, equal_nan=True)] for side in (old, now))
+    if varying.size:
+        said = f"no exact number: {before!r} and {float(varying[0])!r} on the base"
+        return Finding(measure, "inconclusive", said, margin=0.0, n=now.size)
+    if not differing.size:
         return Finding(measure, "pass", "the same to the last bit", 0.0, 0.0, 0.0, 0.0, now.size)
-    before, after = float(old[0]), float(next((v for v in now if v != old[0]), now[0]))
+    after = float(differing[0])
     effect = abs(after - before) / abs(before) if before else math.inf
     return Finding(measure, "fail", f"{before!r} → {after!r}{_share(effect)}", effect, effect, effect, 0.0, now.size)
 
@@ -202,7 +233,7 @@ def overall(found: Iterable[Finding]) -> Verdict:
 
 
 def _in_words(effect: float, lower: float, upper: float, margin: float, n: str) -> str:
-    low, high = ("none" if math.isinf(value) else f"{value:+.1%}" for value in (lower, upper))
+    low, high = ("none" if math.isinf(value) or value == -1 else f"{value:+.1%}" for value in (lower, upper))
     return f"{effect:+.1%} [{low}, {high}]{' worse' if effect > 0 else ''}, margin {margin:.1%}, {n}"
 
 

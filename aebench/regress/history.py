@@ -184,7 +184,7 @@ def read_file(path: Path) -> tuple[list[Entry], list[str]]:
             continue
         try:
             entry = _entry(json.loads(line))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             torn = "torn" if number == len(lines) else "broken"
             problems.append(f"{path}, line {number}: {torn}, left as it is: {reason(error)}")
             continue

@@ -62,6 +62,8 @@ def measure(
 
     if pairs < FEWEST:
         raise InputError(f"--pairs {pairs}: {FEWEST} are the fewest that allow a bound")
+    if 0.5**pairs > alpha:  # all on one side happen by chance as often as that
+        raise InputError(f"--pairs {pairs}: too few for a bound at --alpha {alpha:g}")
     found: dict[str, float] = {}
     for repeat in range(repeats):
         reports = gather(sample, pairs, only, told, f"A against A, {repeat + 1} of {repeats}")
@@ -95,7 +97,7 @@ def read(path: Path) -> Noise:
         found = json.loads(path.read_bytes())
     except OSError as error:
         raise InputError(f"cannot read {path}: {atomic.reason(error)}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: broken JSON: {error}") from error
     if not isinstance(found, dict) or found.get("kind") != "noise":
         raise InputError(f"{path}: not the noise of a machine; aebench noise measures it")
@@ -103,8 +105,10 @@ def read(path: Path) -> Noise:
         raise InputError(f"{path}: its schema is {found.get('schema')!r}; this aebench reads {SCHEMA}")
     try:
         shares = {str(name): float(share) for name, share in found["noise"].items()}
+        if wrong := [name for name, share in shares.items() if not 0 <= share < math.inf]:
+            raise ValueError(f"{wrong[0]}: {shares[wrong[0]]} is no share")
         return Noise(dict(found["machine"]), shares, int(found["pairs"]), int(found["repeats"]), dict(found["made"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{path}: broken: {type(error).__name__}: {error}") from error
 
 

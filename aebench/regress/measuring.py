@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -26,6 +27,8 @@ PLUGINS = {"aebench_gate_turns": "turns.py", "aebench_gate_events": "events.py",
 """What the measured process loads, and what of this folder it is: the measured side may have no aebench."""
 LIMIT = 900.0
 """Seconds after which a process is taken to hang."""
+NOTHING = 5
+"""The exit code of pytest where it ran nothing, since nothing was chosen of what it found."""
 
 Report = dict[str, Any]
 
@@ -37,10 +40,10 @@ def measure(
 
     Two environments take turns, round by round, where the system can hand on a socket (see `turns`), and else
     come one after the other. `only`: names of benchmarks as reports have them (`file.py::test`), all where it is
-    empty. A report gets two entries more: `torch`, its version or "", and `failures: {benchmark or file: why}`, what
-    failed to run; a benchmark that ends its process, or is at work after `limit` seconds of it, is among them, and the
-    others are measured without it; "" where all of it ended by a signal. Raises InputError where pytest could not be
-    run.
+    empty; a side that has none of them gives an empty report. A report gets two entries more: `torch`, its version or
+    "", and `failures: {benchmark or file: why}`, what failed to run; a benchmark that ends its process, or is at work
+    after `limit` seconds of it, is among them, and the others are measured without it; "" where all of it ended by a
+    signal. Raises InputError where pytest could not be run.
     """
     if len(sides) == 1 or os.name != "posix":
         return [_alone(side, benchmarks, folder, only, limit, {}) for side in sides]
@@ -65,14 +68,29 @@ def measure(
     ]
 
 
-def collect(environment: Environment, benchmarks: Path, folder: Path) -> list[str]:
-    """The names of all benchmarks of a folder."""
+def collect(environment: Environment, benchmarks: Path, folder: Path, limit: float = LIMIT) -> list[str]:
+    """The names of all benchmarks of a folder, found within `limit` seconds."""
     with tempfile.TemporaryDirectory(dir=folder, prefix="sample-") as place:
         with _pytest(environment, benchmarks, Path(place), (), {}, "--collect-only") as process:
-            process.wait()
+            if _ended(process, time.monotonic() + limit) is None:
+                raise InputError(f"{environment.name}: benchmarks are looked for, without an end after {limit:g} s")
         found = [name for name, _ in _happened(Path(place))["found"]]
         if not found:
             raise InputError(f"{environment.name}: no benchmark could be found: {processes.said(Path(place))}")
+    return found
+
+
+def defined(folder: Path) -> set[str]:
+    """The benchmarks of a folder as its files have them, which are not run: parameters and classes are left out."""
+    found: set[str] = set()
+    for file in {*folder.rglob("test_*.py"), *folder.rglob("*_test.py")}:
+        try:
+            nodes = [*ast.walk(ast.parse(file.read_bytes()))]
+        except (SyntaxError, ValueError):  # that is told where it is run
+            continue
+        tests = (node for node in nodes if isinstance(node, ast.FunctionDef) and node.name.startswith("test"))
+        asking = (test.name for test in tests if "benchmark" in {one.arg for one in test.args.args})
+        found |= {f"{file.relative_to(folder).as_posix()}::{name}" for name in asking}
     return found
 
 
@@ -104,7 +122,7 @@ def _report(
     unfinished = [name for name, _ in happened["began"] if name not in dict(happened["ended"])]
     if report is None and unfinished and unfinished[-1] not in died:
         return Died({**died, unfinished[-1]: ending})
-    if report is None and not failed and not died:
+    if report is None and not failed and not died and not (code == NOTHING and _chosen(place)["only"]):
         if code is not None and code >= 0:
             raise InputError(f"{environment.name}: no benchmark could be run: {processes.said(place)}")
         failed = {"": ending}
@@ -134,6 +152,9 @@ def _pytest(
     conftest.py of the benchmarks can ask for others (`pytest_plugins`).
     """
     (place / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    chosen = {"only": list(only), "without": list(without)}
+    (place / "chosen.json").write_text(json.dumps(chosen), encoding="utf-8")
+    files = dict.fromkeys(name.partition("::")[0] for name in only or ("",))
     for name, what in PLUGINS.items():
         source = Path(__file__).with_name(what)
         if source.is_dir():
@@ -141,18 +162,19 @@ def _pytest(
         else:
             shutil.copyfile(source, place / f"{name}.py")
     command = [
-        str(environment.python), "-m", "pytest", *(f"{benchmarks}{os.sep}{name}" for name in only or ("",)),
+        str(environment.python), "-m", "pytest", *(f"{benchmarks}{os.sep}{file}" for file in files),
         "-q", f"--rootdir={benchmarks}", f"-c={place / 'pytest.ini'}", f"--confcutdir={benchmarks}",
         f"--basetemp={place / 'tmp'}",
         "--import-mode=importlib", "--continue-on-collection-errors", "--benchmark-only",
         f"--benchmark-json={place / 'report.json'}", "-p", "no:cacheprovider", "-p", "pytest_benchmark.plugin",
-        *(word for name in PLUGINS for word in ("-p", name)), *(f"--deselect={name}" for name in without), *more,
+        *(word for name in PLUGINS for word in ("-p", name)), *more,
     ]  # fmt: skip
     own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PYTHONPATH"))}
     paths = [place, benchmarks] if not (benchmarks / "__init__.py").exists() else [place]
     variables = {
         **own, "PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", events.FILE: str(place / "events"),
+        events.CHOSEN: str(place / "chosen.json"),
         "PYTHONPATH": os.pathsep.join(map(str, paths)), "TMPDIR": str(place.parent),
         "PATH": os.pathsep.join([str(environment.python.parent), os.environ.get("PATH", "")]),
         turns.TURNS: f"{end.fileno()},{int(first)}" if end is not None else "",
@@ -166,6 +188,11 @@ def _json(file: Path) -> dict[str, Any] | None:
         return json.loads(file.read_bytes())
     except (OSError, ValueError):
         return None
+
+
+def _chosen(place: Path) -> dict[str, list[str]]:
+    """What a process was asked for."""
+    return json.loads((place / "chosen.json").read_text(encoding="utf-8"))
 
 
 def _happened(place: Path) -> dict[str, list[tuple[str, str]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,8 +47,9 @@ def compare(
     """Measure `pairs` pairs; twice as many of what is inconclusive; and all again what fails, before it counts.
 
     Each of the two looks at the data has half of `alpha`. Only times are looked at twice: counters, exact numbers and
-    the qualities of a seed come out the same again. The adjustment for many benchmarks comes last, when a fail has the
-    evidence of both runs. `told` hears one line before each pair.
+    the qualities of a seed come out the same again, so that one pair confirms a fail of theirs, and a crash. The
+    adjustment for many benchmarks comes last, when a fail has the evidence of both runs. `told` hears one line before
+    each pair.
     """
 
     def run(only: Collection[str], why: tuple[str, str]) -> Outcome:
@@ -58,17 +60,26 @@ def compare(
             found = decided({key: [*collected[key], *more[key]] for key in collected})
         return found
 
+    def sides(reports: Mapping[str, Sequence[Report]]) -> list[Side]:
+        return [side(reports[key], name) for key, name in zip(("base", "new"), names, strict=True)]
+
+    def looked(base: Side, new: Side) -> list[Finding]:
+        return look(base, new, alpha=alpha, margins=margins, noise=noise, looks=LOOKS)
+
     def decided(reports: Mapping[str, Sequence[Report]]) -> Outcome:
-        base, new = (side(reports[key], name) for key, name in zip(("base", "new"), names, strict=True))
-        found = look(base, new, alpha=alpha, margins=margins, noise=noise, looks=LOOKS)
-        return Outcome(tuple(found), base, new, len(reports["base"]))
+        base, new = sides(reports)
+        return Outcome(tuple(looked(base, new)), base, new, len(reports["base"]))
 
     first = run(only, ("first look", "not clear yet"))
-    found = first.findings
-    if failed := _timed(found, "fail"):
-        again = run(failed, ("to confirm", "to confirm, not clear yet"))
-        second = {finding.measure: finding for finding in again.findings}
-        found = tuple(_confirmed(finding, second) for finding in found)
+    found, again = first.findings, list[Finding]()
+    failed = _timed(found, "fail")
+    if failed:
+        again += run(failed, ("to confirm", "to confirm, not clear yet")).findings
+    others = dict.fromkeys(f.measure.benchmark for f in found if f.verdict == "fail")
+    if without_clock := [benchmark for benchmark in others if benchmark not in failed]:
+        more = sides(gather(sample, 1, without_clock, told, "to confirm what needs no clock"))
+        again += looked(_with_earlier(first.base, more[0]), _with_earlier(first.new, more[1]))
+    found = tuple(_confirmed(finding, again) for finding in found)
     return replace(first, findings=tuple(adjusted(found, alpha)))
 
 
@@ -77,7 +88,8 @@ def gather(
 ) -> dict[str, list[Report]]:
     """`count` pairs of samples of base and new, of which each begins in turn; `told` hears a line before each.
 
-    From the second pair on only what is timed: counters, exact numbers and qualities come out the same again.
+    From the second pair on only what is timed, and ran on both sides: counters, exact numbers and qualities come out
+    the same again, what one side lacks is not compared, and what crashed would keep the others from their turns.
     """
     into: dict[str, list[Report]] = {"base": [], "new": []}
     for i in range(count):
@@ -91,10 +103,13 @@ def gather(
 
 
 def _repeated(reports: Mapping[str, Sequence[Report]]) -> list[str]:
-    """The benchmarks that have a time on either side."""
-    entries = (entry for key in ("base", "new") for report in reports[key] for entry in report["benchmarks"])
-    timed = (entry["fullname"] for entry in entries if (entry.get("extra_info") or {}).get("timed", True))
-    return list(dict.fromkeys(timed))
+    """The benchmarks that have a time on both sides, and failed on neither."""
+    held: list[dict[str, None]] = []
+    for key in ("base", "new"):
+        found = side(reports[key], key)
+        timed = (measure.benchmark for measure in found.values if measure.kind == "time")
+        held.append({name: None for name in timed if found.failure(name) is None})
+    return [name for name in held[0] if name in held[1]]
 
 
 def side(reports: Sequence[Report], name: str) -> Side:
@@ -105,28 +120,45 @@ def side(reports: Sequence[Report], name: str) -> Side:
     return replace(found, failures=failures, machine={**found.machine, **({"torch": torch} if torch else {})})
 
 
+def _with_earlier(first: Side, rerun: Side) -> Side:
+    """A rerun and what it is to repeat: a counter or an exact number that comes out otherwise on the base is none."""
+    values = {
+        measure: (*first.values.get(measure, ()), *found) if measure.kind in ("counter", "exact") else found
+        for measure, found in rerun.values.items()
+    }
+    return replace(rerun, values=values)
+
+
 def _timed(found: Sequence[Finding], verdict: str) -> list[str]:
     """The benchmarks whose time has this verdict; a crash is no time, and is not measured again."""
     return list(dict.fromkeys(f.measure.benchmark for f in found if f.verdict == verdict and _is_time(f)))
 
 
 def _is_time(finding: Finding) -> bool:
-    return finding.measure.kind == "time" and (not finding.crashed)
+    return finding.measure.kind == "time" and not finding.crashed
 
 
-def _confirmed(finding: Finding, second: Mapping[Measure, Finding]) -> Finding:
-    """A time that failed stays failed where the rerun, alone, fails too.
+def _confirmed(finding: Finding, second: Sequence[Finding]) -> Finding:
+    """A measure that failed stays failed where the rerun fails too, or crashes.
 
-    Its p is then that of two independent runs which both are below it: the square of the larger, each of two looks.
+    The p of a time is then that of two independent runs: the square of the larger, each of two looks.
     """
-    if finding.verdict != "fail" or not _is_time(finding):
+    if finding.verdict != "fail":
         return finding
-    again = second.get(finding.measure)
-    if again is not None and again.verdict == "fail" and not _is_time(again):
-        return again  # it crashed
+    own = [again for again in second if again.measure.benchmark == finding.measure.benchmark]
+    crash = next((again for again in own if again.crashed), None)
+    if crash is not None:
+        return crash if _is_time(finding) else finding
+    if finding.crashed:
+        said = f"{finding.said}; a rerun did not crash"
+        return replace(finding, verdict="inconclusive", said=said, crashed=False)
+    again = next((again for again in own if again.measure == finding.measure), None)
+    if _is_time(finding):
+        larger = 1.0 if again is None or math.isnan(again.p) else max(finding.p, again.p)
+        finding = replace(finding, p=min(1.0, LOOKS * larger) ** 2)
     if again is not None and again.verdict == "fail":
-        p = min(1.0, LOOKS * max(finding.p, again.p)) ** 2
-        return replace(finding, said=f"{finding.said}; a rerun says {again.effect:+.1%}", p=p)
+        more = f"; a rerun says {again.effect:+.1%}" if _is_time(finding) else ""
+        return replace(finding, said=f"{finding.said}{more}")
     said = again.said if again is not None else "it gave no sample"
     return replace(finding, verdict="inconclusive", said=f"{finding.said}; not confirmed by a rerun: {said}")
 
@@ -143,6 +175,8 @@ class Sides:
     """Of "base" and "new"; None of an environment."""
     limit: float = measuring.LIMIT
     """Seconds after which a process is taken to hang."""
+    removed: tuple[str, ...] = ()
+    """Benchmarks that the base has and the new revision has no more, so that neither is measured with them."""
 
     def sample(self, order: Sequence[str], only: Collection[str]) -> list[Report]:
         """A `Sampler`."""
@@ -162,11 +196,20 @@ class Sides:
         """
         if not names:
             return [measuring.GATE] if (self.benchmarks / measuring.GATE).is_file() else []
-        found = measuring.collect(self.new, self.benchmarks, self.folder)
+        found = measuring.collect(self.new, self.benchmarks, self.folder, self.limit)
         for name in names:
             if not any(name in benchmark for benchmark in found):
                 raise unknown("benchmark", name, found)
         return [benchmark for benchmark in found if any(name in benchmark for name in names)]
+
+    def gone(self, names: Collection[str]) -> list[Finding]:
+        """What is not there any more of what would be chosen by these names."""
+        wanted = names or ([f"{measuring.GATE}::"] if (self.benchmarks / measuring.GATE).is_file() else [""])
+        lost = (benchmark for benchmark in self.removed if any(name in benchmark for name in wanted))
+        return [
+            Finding(Measure(benchmark, "time", "time", "s"), "gone", f"{self.new.name} does not have it")
+            for benchmark in lost
+        ]
 
 
 def of_revisions(
@@ -203,7 +246,16 @@ def of_revisions(
         else:
             raise InputError(f"{name!r} is no git revision here, no environment (bin/python) and no results")
     hashes = {side: commit and commit.hash for side, commit in (("base", known[base]), ("new", known[new]))}
-    return Sides(sides[base], sides[new], place, folder, hashes, limit)
+    return Sides(
+        sides[base], sides[new], place, folder, hashes, limit, _removed(place, trees.get(base), trees.get(new))
+    )
+
+
+def _removed(benchmarks: Path, base: Path | None, new: Path | None) -> tuple[str, ...]:
+    if base is None or new is None or not benchmarks.is_relative_to(new.absolute()):
+        return ()
+    before = base / benchmarks.relative_to(new.absolute())
+    return tuple(sorted(measuring.defined(before) - measuring.defined(benchmarks)))
 
 
 def _benchmarks(tree: Path | None, named: str | None, repository: str | Path) -> Path:

@@ -1,4 +1,4 @@
-"""Other programs, run to their end: whatever interrupts that ends them and all that they started."""
+"""Other programs, run to their end: nothing that they started lives on, whatever ends or interrupts them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def started(
         try:
             yield process
         finally:
-            if process.poll() is None:
-                with suppress(OSError):
-                    os.killpg(process.pid, signal.SIGKILL) if os.name == "posix" else process.kill()
-                process.wait()
+            # also where it has ended: what it left behind would disturb whatever is measured next
+            with suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL) if os.name == "posix" else process.kill()
+            process.wait()
 
 
 def run(command: Sequence[str], variables: Mapping[str, str] | None = None) -> tuple[int, str]:

@@ -47,15 +47,18 @@ def benchmarks(reports: Iterable[Mapping[str, Any]], name: str) -> Side:
     seeds: dict[Measure, list[list[float]]] = {}
     machines: list[dict[str, str]] = []
     notes: dict[str, None] = {}
-    for report in reports:
+    for repeat, report in enumerate(reports):
         machines += filter(None, [_machine(report.get("machine_info"))])
         for entry in report["benchmarks"]:
             for measure, found in _measures(entry, name):
                 if measure.kind == "quality":
                     seeds.setdefault(measure, []).append(found)
                 else:
-                    values.setdefault(measure, []).extend(found)
-            notes |= dict.fromkeys(_notes(entry.get("extra_info") or {}))
+                    own = values.setdefault(measure, [])
+                    if measure.kind == "time":  # the i-th samples of both sides are a pair, also where one lacks some
+                        own.extend([math.nan] * (repeat - len(own)))
+                    own.extend(found)
+            notes |= dict.fromkeys(_notes(entry))
     differing = [m for m in machines if m != machines[0]]
     if differing:
         keys = [key for key in machines[0] | differing[0] if differing[0].get(key) != machines[0].get(key)]
@@ -81,10 +84,11 @@ def _machine(about: Any) -> dict[str, str]:
     return {key: str(value) for key, value in known.items() if value}
 
 
-def _notes(extra: Mapping[str, Any]) -> list[str]:
+def _notes(entry: Mapping[str, Any]) -> list[str]:
+    extra = entry.get("extra_info") or {}
     invalid = [f"some times do not count: {extra['invalid']}"] if extra.get("invalid") else []
     lines = extra.get("notes") or ()
-    return [*invalid, *map(str, [lines] if isinstance(lines, str) else lines)]
+    return [*invalid, *map(str, lines if isinstance(lines, list | tuple) else [lines])]
 
 
 def _measures(entry: Mapping[str, Any], side: str) -> Iterable[tuple[Measure, list[float]]]:
@@ -102,7 +106,7 @@ def _measures(entry: Mapping[str, Any], side: str) -> Iterable[tuple[Measure, li
             if better not in ("lower", "higher"):
                 raise ValueError(f"{what}: better is {better!r}; choose lower or higher")
             yield Measure(benchmark, what, "quality", better=better), [_float(v) for v in quality["values"]]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         said = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise InputError(f"{side}: not a report of pytest-benchmark: {said}") from error
 
@@ -150,7 +154,7 @@ def _json(file: Path) -> dict[str, Any]:
         report = json.loads(file.read_bytes())
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file}: broken JSON: {error}") from error
     if not isinstance(report, dict) or not isinstance(report.get("benchmarks"), list):
         raise InputError(f"{file}: not a report of pytest-benchmark: it has no list of benchmarks")

@@ -61,13 +61,13 @@ def read(place: str | Path) -> Source:
 
 def of_comparison(found: Comparison) -> Source:
     """The new side of a comparison."""
-    commits = found.made.get("commits") or {}
+    commits = _mapping(found.made.get("commits"))
     return Source(_side(found, 1), found.machine, commits.get("new"), str(found.made.get("date") or ""), found)
 
 
 def base(found: Comparison) -> Source:
     """The other side of a comparison."""
-    commits = found.made.get("commits") or {}
+    commits = _mapping(found.made.get("commits"))
     return Source(_side(found, 0), found.machine, commits.get("base"), str(found.made.get("date") or ""))
 
 
@@ -77,9 +77,13 @@ def _side(found: Comparison, which: int) -> Side:
 
 
 def _of_reports(side: Side, reports: Sequence[Mapping[str, Any]]) -> Source:
-    commits = [str((report.get("commit_info") or {}).get("id") or "") for report in reports]
+    commits = [str(_mapping(report.get("commit_info")).get("id") or "") for report in reports]
     dates = [str(report.get("datetime") or "") for report in reports]
-    return Source(side, _machine(side, reports[-1].get("machine_info") or {}), _agreed(commits), max(dates))
+    return Source(side, _machine(side, _mapping(reports[-1].get("machine_info"))), _agreed(commits), max(dates))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _machine(side: Side, info: Mapping[str, Any]) -> Mapping[str, str]:
@@ -142,6 +146,6 @@ def _json(file: Path) -> dict[str, Any]:
         found = json.loads(file.read_bytes())
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file}: broken JSON: {error}") from error
     return found if isinstance(found, dict) else {}

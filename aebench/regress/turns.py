@@ -29,6 +29,8 @@ class Turns:
         self.first = first
         self.neighbour: int | None = None
         """Its process id."""
+        self.apart = False
+        """Whether both have benchmarks in common that come in another order, so that no round is in turn."""
         self._end = end
         self._lines = end.makefile("r", encoding="utf-8") if end is not None else None
         self._shared: set[str] = set()
@@ -37,8 +39,9 @@ class Turns:
 
     def meet(self, names: Sequence[str]) -> None:
         """Learn which benchmarks both have; where they come in another order, one goes after the other."""
+        told = None if self.first else self._read()  # two that both speak first would both wait to be heard
         self._say("has", [os.getpid(), *names])
-        told = self._read()
+        told = self._read() if self.first else told
         if told is None:
             return
         self.neighbour, *theirs = told[1]
@@ -46,6 +49,7 @@ class Turns:
         if [name for name in names if name in self._shared] != [name for name in theirs if name in self._shared]:
             while not self.first and self._read() is not None:
                 pass
+            self.apart = True
             self._leave()
 
     def begin(self, name: str) -> None:
@@ -115,7 +119,7 @@ class Turns:
             line = self._lines.readline() if self._lines is not None else ""
         except OSError:
             line = ""
-        return json.loads(line) if line else None
+        return json.loads(line) if line.endswith("\n") else None  # half a line is one of a process that was ended
 
     def _leave(self) -> None:
         self._shared, self._now = set(), None
@@ -128,7 +132,15 @@ def of_this_process() -> Turns:
         return Turns()
     end = socket(fileno=int(number))
     end.set_inheritable(False)  # what a benchmark starts must not keep it open when this process ends
+    os.register_at_fork(after_in_child=lambda: _let_go(int(number)))
     return Turns(end, first == "1")
+
+
+def _let_go(number: int) -> None:
+    """In a forked child: another descriptor takes the place of the socket, which is not to be closed twice."""
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, number, inheritable=False)
+    os.close(null)
 
 
 turns = of_this_process()

@@ -85,16 +85,18 @@ def parse(document: Any, place: str) -> Comparison:
         }
         return Comparison(
             str(document["base"]), str(document["new"]), _one_of(document["verdict"], OVERALL), tuple(findings),
-            samples, int(document["pairs"]), float(document["alpha"]), dict(document["machine"]),
-            dict(document["made"]), tuple(document["notes"]),
+            samples, int(document["pairs"]), float(document["alpha"]),
+            {str(key): str(value) for key, value in document["machine"].items()},
+            dict(document["made"]), tuple(map(str, document["notes"])),
         )  # fmt: skip
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{place}: a broken comparison: {type(error).__name__}: {error}") from error
 
 
 def _finding(entry: Mapping[str, Any]) -> Finding:
     kind, better = _one_of(entry["kind"], get_args(Kind)), _one_of(entry["better"], ("lower", "higher"))
-    measure = Measure(entry["benchmark"], entry["name"], kind, entry["unit"], better)  # pyright: ignore[reportArgumentType]
+    benchmark, name, unit = (str(entry[key]) for key in ("benchmark", "name", "unit"))
+    measure = Measure(benchmark, name, kind, unit, better)  # pyright: ignore[reportArgumentType]
     effect = _number(entry["effect"])
     lower, upper = (
         math.copysign(math.inf, sign) if entry[key] is None and not math.isnan(effect) else _number(entry[key])
@@ -102,7 +104,7 @@ def _finding(entry: Mapping[str, Any]) -> Finding:
     )
     verdict = _one_of(entry["verdict"], get_args(Verdict))
     return Finding(
-        measure, verdict, entry["said"], effect, lower, upper, _number(entry["margin"]), int(entry["n"]),  # pyright: ignore[reportArgumentType]
+        measure, verdict, str(entry["said"]), effect, lower, upper, _number(entry["margin"]), int(entry["n"]),  # pyright: ignore[reportArgumentType]
         _number(entry["p"]), bool(entry.get("crashed", False)),
     )  # fmt: skip
 
@@ -122,7 +124,7 @@ def read(path: str | Path) -> Comparison:
         found = json.loads(Path(path).read_bytes())
     except OSError as error:
         raise InputError(f"cannot read {path}: {atomic.reason(error)}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: broken JSON: {error}") from error
     return parse(found, str(path))
 

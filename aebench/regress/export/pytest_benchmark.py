@@ -45,6 +45,7 @@ def report(source: Source) -> dict[str, Any]:
         by_benchmark.setdefault(measure.benchmark, {})[measure] = values
     entries = [_entry(benchmark, found) for benchmark, found in by_benchmark.items()]
     machine = source.machine
+    cores = machine.get("cores", "")
     return {
         "machine_info": {
             "node": "",
@@ -52,7 +53,7 @@ def report(source: Source) -> dict[str, Any]:
             "processor": machine.get("processor", ""),
             "system": machine.get("system", ""),
             "python_version": machine.get("python", ""),
-            "cpu": {"brand_raw": machine.get("processor", ""), "count": int(machine.get("cores") or 0)},
+            "cpu": {"brand_raw": machine.get("processor", ""), "count": int(cores) if cores.isdecimal() else 0},
         },
         "commit_info": {"id": source.commit},
         "benchmarks": [entry for entry in entries if entry],

@@ -47,6 +47,8 @@ class Gate:
         """By which this process and that of the other side measure in turns; None where it is alone."""
         if turns is not None:
             self.watch.neighbour = turns.neighbour
+            if turns.apart:
+                self.note("both sides have their benchmarks in another order: one was measured after the other")
 
     @property
     def timed(self) -> bool:
