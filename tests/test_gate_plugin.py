@@ -324,6 +324,22 @@ def test_a_throttled_or_shared_gpu_makes_a_sample_invalid(tmp_path):
     assert watch.summary["gpu_celsius_most"] == 88
 
 
+def test_a_slow_look_at_the_gpu_is_taken_seldom(monkeypatch):
+    """Each takes 50 ms by the clock, so that half a second lies between two."""
+    waited, clock = [], iter(i * 0.05 for i in range(9))
+
+    class Over:
+        def wait(self, seconds):
+            waited.append(seconds)
+            return len(waited) == 3
+
+    monkeypatch.setattr(watching.time, "perf_counter", lambda: next(clock))
+    watch = watching.Watch.__new__(watching.Watch)
+    watch.gpu, watch.root, watch.every, watch.clocks, watch.states = (lambda: None), Path("/none"), 0.2, [], []
+    watch._run(Over())
+    assert waited == pytest.approx([0.5] * 3)
+
+
 def test_a_power_cap_and_an_idle_gpu_are_no_throttling():
     assert gpu.reasons([0x1, 0x2, 0x4, 0x10]) == []
     assert len(gpu.reasons([0x8, 0x20, 0x80])) == 3

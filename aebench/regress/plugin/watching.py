@@ -17,6 +17,8 @@ from .gpu import Reader, reasons
 
 EVERY = 0.2
 """Seconds between samples."""
+SPARED = 10
+"""How many times as long as a sample takes it waits at least: a program that is asked must not be what is timed."""
 BUSY = 0.5
 """Processors' worth of other work from which a note says so."""
 
@@ -156,10 +158,12 @@ class Watch:
 
     def _run(self, over: threading.Event) -> None:
         while True:
+            begin = time.perf_counter()
             _append(self.clocks, lambda: megahertz(self.root))
             if self.gpu is not None:
                 _append(self.states, self.gpu)
-            if over.wait(self.every):
+            took = time.perf_counter() - begin
+            if over.wait(max(self.every, SPARED * took)):
                 return
 
     @property
