@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aebench.errors import InputError
-from aebench.regress import machine
+from aebench.regress import documents, machine
 from aebench.store import atomic
 
 if TYPE_CHECKING:
@@ -93,13 +93,8 @@ def write(noise: Noise, path: Path) -> None:
 
 def read(path: Path) -> Noise:
     """The noise of a file; InputError names the file and what is wrong with it."""
-    try:
-        found = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {atomic.reason(error)}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: broken JSON: {error}") from error
-    if not isinstance(found, dict) or found.get("kind") != "noise":
+    found = documents.read(path)
+    if found.get("kind") != "noise":
         raise InputError(f"{path}: not the noise of a machine; aebench noise measures it")
     if found.get("schema") != SCHEMA:
         raise InputError(f"{path}: its schema is {found.get('schema')!r}; this aebench reads {SCHEMA}")

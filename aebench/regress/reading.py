@@ -7,13 +7,13 @@ What a benchmark puts into pytest-benchmark's `extra_info` beside its times is r
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aebench.errors import InputError
+from aebench.regress import documents
 from aebench.regress.records import Better, Kind, Measure, Side
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def read(path: str | Path) -> Side:
     """
     place = Path(path)
     if place.is_file():
-        return benchmarks([_json(place)], str(path))
+        return benchmarks([_report(place)], str(path))
     if not place.is_dir():
         raise InputError(f"{path}: no such file or folder; give a git revision, an environment or results")
     if (place / "suite.json").exists():
@@ -38,7 +38,7 @@ def read(path: str | Path) -> Side:
     files = sorted(place.glob("*.json"))
     if not files:
         raise InputError(f"{path}: holds neither results of a suite nor JSON files of pytest-benchmark")
-    return benchmarks([_json(file) for file in files], str(path))
+    return benchmarks([_report(file) for file in files], str(path))
 
 
 def benchmarks(reports: Iterable[Mapping[str, Any]], name: str) -> Side:
@@ -124,8 +124,8 @@ def results(folder: str | Path) -> Side:
     from aebench.tables.numbers import COUNTED
 
     store = Store(folder)
-    documents = [store.read_or_note(id, newer=True) for id in store.ids()]
-    held = {document["id"]: document for document in documents if document is not None}
+    stored = (store.read_or_note(id, newer=True) for id in store.ids())
+    held = {document["id"]: document for document in stored if document is not None}
     if not held:
         raise InputError(f"{folder}: no results of a suite")
     frame = with_documents(from_documents(list(held.values())), held)
@@ -149,14 +149,9 @@ def _name(entrant: Entrant) -> str:
     return f"{entrant.label} on {entrant.data}"
 
 
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        report = json.loads(file.read_bytes())
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file}: broken JSON: {error}") from error
-    if not isinstance(report, dict) or not isinstance(report.get("benchmarks"), list):
+def _report(file: Path) -> dict[str, Any]:
+    report = documents.read(file)
+    if not isinstance(report.get("benchmarks"), list):
         raise InputError(f"{file}: not a report of pytest-benchmark: it has no list of benchmarks")
     return report
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import platform
 import re
@@ -13,8 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from aebench.errors import InputError
-from aebench.regress import machine, reading, written
+from aebench.regress import documents, machine, reading, written
 from aebench.regress.records import Measure, Side
 from aebench.regress.written import Comparison
 from aebench.stats import mean_interval
@@ -51,12 +49,14 @@ def read(place: str | Path) -> Source:
     Raises InputError where it is none of these.
     """
     path = Path(place)
-    if path.is_file() and (document := _json(path)).get("kind") == "comparison":
+    if path.is_file() and (document := documents.read(path)).get("kind") == "comparison":
         return of_comparison(written.parse(document, str(place)))
     side = reading.read(place)
     if (path / "suite.json").exists():
         return _of_results(side, path)
-    return _of_reports(side, [_json(file) for file in ([path] if path.is_file() else sorted(path.glob("*.json")))])
+    return _of_reports(
+        side, [documents.read(file) for file in ([path] if path.is_file() else sorted(path.glob("*.json")))]
+    )
 
 
 def of_comparison(found: Comparison) -> Source:
@@ -139,13 +139,3 @@ def _agreed(values: Iterable[str]) -> str | None:
     """What all say, None where they do not agree or say nothing."""
     found = set(values)
     return (found.pop() or None) if len(found) == 1 else None
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_bytes())
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file}: broken JSON: {error}") from error
-    return found if isinstance(found, dict) else {}

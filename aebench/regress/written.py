@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from aebench.errors import InputError
+from aebench.regress import documents
 from aebench.regress.records import Finding, Kind, Measure, Verdict
 from aebench.store import atomic
 
@@ -120,13 +121,7 @@ def write(comparison: Comparison, path: str | Path) -> None:
 
 def read(path: str | Path) -> Comparison:
     """A comparison from its file; InputError names the file and what is wrong with it."""
-    try:
-        found = json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {atomic.reason(error)}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: broken JSON: {error}") from error
-    return parse(found, str(path))
+    return parse(documents.read(path), str(path))
 
 
 def _null(value: float) -> float | None:
