@@ -10,6 +10,10 @@ class InputError(ValueError):
     """Bad usage or bad input: one line that names the thing, the value and the choices (exit code 2)."""
 
 
+class DataError(InputError):
+    """Data that cannot be had here and now, though the suite that asks for them is sound."""
+
+
 def unknown(kind: str, name: object, choices: Iterable[str]) -> InputError:
     """An error for a name that is not in a table: the nearest valid names, or all of them."""
     names = sorted(choices)

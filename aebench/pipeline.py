@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from aebench import device as device_names
 from aebench import manifest
 from aebench.claims import Claims, tidy
-from aebench.errors import InputError
+from aebench.errors import DataError, InputError
 from aebench.evaluation import evaluate as evaluate
 from aebench.evaluation import measured_again
 from aebench.manifest import Books
 from aebench.plan import Document, Plan, plan
 from aebench.progress import Progress
 from aebench.stopping import Safety
-from aebench.store import Store
+from aebench.store import Publication, Store
 from aebench.suite import Run, pack_id, read
 
 if TYPE_CHECKING:
@@ -107,10 +107,14 @@ def _work(
         worker.keeper = Keeper(todo.store.folder, safety, progress.say, suite.time_limit, progress.resume)
     with exact(on, suite.determinism, done.notes.append), progress, worker.ahead:
         with ledger.stage("set-up"):
-            _check(todo.packs, worker)
-            wanted = [part for pack in todo.packs for part in worker.packs(pack)]
+            without = _check(todo.packs, worker)
+            wanted = [part for pack in todo.packs if id(pack) not in without for part in worker.packs(pack)]
         done.keep()
         progress.start(wanted, worker.guess)
+        for pack in todo.packs:
+            if (error := without.get(id(pack))) is not None:
+                progress.say(f"{len(pack)} runs fail, the others go on: {error}")
+                _keep(worker.failed(pack, error), worker, done)
         names = {pack_id(pack): worker.claimed_as(pack) for pack in wanted}
         following = {pack_id(one): other for one, other in pairwise(wanted)}
         with Claims(todo.store.folder) as claims:
@@ -121,20 +125,28 @@ def _work(
             _measure(worker, done, progress, claims)
 
 
-def _check(wanted: Sequence[Sequence[Run]], worker: Worker) -> None:
-    """Refuse what could only fail, before anything is trained, with its place in the suite."""
+def _check(wanted: Sequence[Sequence[Run]], worker: Worker) -> dict[int, DataError]:
+    """Refuse what could only fail, before anything is trained, with its place in the suite.
+
+    Gives the packs (by `id`) whose data cannot be had, where there are others: those are trained all the same.
+    """
+    without: dict[int, DataError] = {}
     for pack in wanted:
         try:
             worker.check(pack)
+        except DataError as error:
+            without[id(pack)] = error
+            if len(without) == len(wanted):
+                raise InputError(f"{pack[0].place}: {error}") from error
         except InputError as error:
             raise InputError(f"{pack[0].place}: {error}") from error
+    return without
 
 
 def _train(
     pack: list[Run], left: list[Run], following: list[Run] | None, worker: Worker, done: Done, progress: Progress
 ) -> None:
     """Train and measure what is left of a pack, and keep what came of it."""
-    store = done.plan.store
     if left != pack:
         worker.ahead.forget(pack)
     if not left:
@@ -143,7 +155,13 @@ def _train(
     if following is not None:
         worker.look_ahead(following)
     progress.enter(left)
-    published = list(worker.train(left, progress.point))
+    _keep(list(worker.train(left, progress.point)), worker, done)
+    progress.leave(pack)
+
+
+def _keep(published: list[Publication], worker: Worker, done: Done) -> None:
+    """Store what came of runs: a failure does not replace a good result."""
+    store, count = done.plan.store, len(published)
     with done.books.ledger.stage("write"), worker.keeper.stop.later():
         published = [p for p in published if p[0]["status"] == "ok" or not held(store, p[0]["id"])]
         store.publish_all(published)
@@ -151,9 +169,8 @@ def _train(
         # what is long is on the disk, and need not be held until the last pack is trained
         slim = [{key: value for key, value in d.items() if key not in LONG} for d, _, _ in published]
         done.plan.documents |= {document["id"]: document for document in slim}
-        done.trained += len(left)
+        done.trained += count
         done.keep()
-    progress.leave(pack)
 
 
 def _measure(worker: Worker, done: Done, progress: Progress, claims: Claims) -> None:

@@ -18,7 +18,7 @@ from aebench.determinism import Determinism, listening, said
 from aebench.device import PeakMemory, cores, give_back, made
 from aebench.effort import effort, probe
 from aebench.engine import Mode, mode
-from aebench.errors import InputError, printable, words
+from aebench.errors import DataError, InputError, printable, words
 from aebench.faults import contained, halves, out_of_memory, parts
 from aebench.graph import recordings_forgotten
 from aebench.holding import Holding
@@ -74,9 +74,13 @@ class Worker:
         """Operations of the present pack that are not deterministic."""
 
     def check(self, pack: Sequence[Run]) -> None:
-        """Refuse, before anything is trained, what could only fail: InputError in one line."""
+        """Refuse, before anything is trained, what could only fail: InputError in one line, DataError without data."""
         spec = pack[0].spec
-        dataset, (variant, _, sizes) = self.holding.dataset(spec), recipe(spec, self.allow_code)
+        try:
+            dataset = self.holding.dataset(spec)
+        except InputError as error:
+            raise DataError(str(error)) from error
+        variant, _, sizes = recipe(spec, self.allow_code)
         precision, able = spec["train"]["precision"], PRECISIONS[self.device.type]
         if precision not in able:
             raise InputError(f"precision {precision!r}: {self.device.type} has {', '.join(able)}; see --device")
@@ -164,18 +168,21 @@ class Worker:
             yield from published
             return
         except Exception as error:
-            number = parts(len(pack), error)
-            how = self.made(pack[0].spec["train"]["precision"])
-            failed = [failure(self.suite, run, error, how) for run in pack]
+            number, failed = parts(len(pack), error), self.failed(pack, error)
         # only here is the failed pack, which the error's traceback held, out of memory
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         if number == 1:
-            yield from ((document, {}, {}) for document in failed)
+            yield from failed
             return
         for part in np.array_split(np.arange(len(pack)), number):
             yield from self.part(pack[part[0] : part[-1] + 1], on_point, nets, said)
+
+    def failed(self, pack: Sequence[Run], error: Exception) -> list[Publication]:
+        """A document of each run that says why there is no more of it."""
+        how = self.made(pack[0].spec["train"]["precision"])
+        return [(failure(self.suite, run, error, how), {}, {}) for run in pack]
 
     def attempt(self, pack: Sequence[Run], on_point: OnPoint, nets: Nets, said: Mapping[str, Any]) -> list[Publication]:
         """Documents, arrays and weights of a pack's runs. `nets`: see `train`; `said`: of the engine, for documents."""

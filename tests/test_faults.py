@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import aebench
-from aebench import faults, pipeline, suite, work
+from aebench import faults, holding, pipeline, suite, work
 from aebench.errors import InputError
 from aebench.progress import Progress
 from aebench.store import Store
@@ -282,6 +282,38 @@ def test_data_that_go_while_others_train_are_the_runs_own_fault(tmp_path: Path, 
         assert document["spec"]["data"]["name"] != "pinwheel"
         assert "mine.npy" in document["error"]["message"]
         assert "Traceback" in document["error"]["traceback"]
+
+
+def test_data_that_are_gone_at_the_start_fail_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The others train; once the data are there `--retry-failed` trains the rest, as if they had never been gone."""
+    content = SUITE.replace("data: {name: pinwheel, n: 128, n_validation: 64, n_test: 64}", "data: [pinwheel, digits]")
+    sound, lost = tmp_path / "sound", tmp_path / "lost"
+    go(sound, content)
+    load = holding.data.load
+
+    def gone(spec: Any, **options: Any) -> Any:
+        if spec["name"] == "digits":
+            raise InputError("digits: not found in /nowhere")
+        return load(spec, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(holding.data, "load", gone)
+        done = go(lost, content)
+        failed = [d for d in documents(lost).values() if d["status"] == "failed"]
+        assert {d["spec"]["data"]["name"] for d in failed} == {"digits"}
+        assert len(failed) == len(done.failed) == 8
+        assert {d["error"]["message"] for d in failed} == {"digits: not found in /nowhere"}
+        assert all("Traceback" in d["error"]["traceback"] for d in failed)
+        whole = documents(sound)
+        for document in documents(lost).values():
+            if document["spec"]["data"]["name"] == "pinwheel":
+                same(document, whole[document["id"]])
+        with pytest.raises(InputError, match="digits: not found"):  # nothing else is left that could go on
+            go(lost, content, retry_failed=True)
+    assert go(lost, content, retry_failed=True).failed == []
+    found = documents(lost)
+    for id, document in whole.items():
+        same(document, found[id])
 
 
 # ---- errors of all kinds
