@@ -315,7 +315,7 @@ def test_an_interrupt_ends_all_that_was_started(tmp_path):
     """The child of the child as well, though only the parent hears the interrupt."""
     sleep = [sys.executable, "-c", "import time; time.sleep(60)", "grandchild"]
     child = f"import subprocess; subprocess.run({sleep!r})"
-    code = f"from aebench.regress import processes; processes.run([{sys.executable!r}, '-c', {child!r}])"
+    code = f"from aebench.regress import programs; programs.run([{sys.executable!r}, '-c', {child!r}])"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL, start_new_session=True)
 
     def family():

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from aebench.errors import InputError
-from aebench.regress import processes
+from aebench.regress import programs
 
 NEEDED = ("pytest", "pytest-benchmark")
 INSTALLED = "installed.json"
@@ -60,7 +60,7 @@ def extract(name: str, commit: str, folder: Path, repository: str | Path = ".") 
             for words in (("read-tree", commit), ("checkout-index", "--all", f"--prefix={files.absolute()}/")):
                 if (done := _git(top, *words, **own)).returncode:
                     raise InputError(
-                        f"{name}: its files cannot be read: {processes.last(done.stderr.decode(errors='replace'))}"
+                        f"{name}: its files cannot be read: {programs.last(done.stderr.decode(errors='replace'))}"
                     )
             files.mkdir(exist_ok=True)  # a commit may have no file
             files.rename(tree)
@@ -134,7 +134,7 @@ def _git(repository: str | Path, *words: str, **variables: str) -> subprocess.Co
 def _run(command: Sequence[str], name: str, scratch: Path) -> None:
     """A step of an installation; a version that is read from tags is none in a tree without them, and needs a word."""
     variables = {"SETUPTOOLS_SCM_PRETEND_VERSION": "0", **os.environ, "TMPDIR": str(scratch)}
-    code, said = processes.run(command, variables)
+    code, said = programs.run(command, variables)
     if code:
         raise InputError(f"{name} does not install: {said}")
 

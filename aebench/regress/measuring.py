@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aebench.errors import InputError
-from aebench.regress import events, processes, turns
+from aebench.regress import events, programs, turns
 from aebench.regress.environments import Environment
 
 BENCHMARKS = "tests/benchmarks"
@@ -76,7 +76,7 @@ def collect(environment: Environment, benchmarks: Path, folder: Path, limit: flo
                 raise InputError(f"{environment.name}: benchmarks are looked for, without an end after {limit:g} s")
         found = [name for name, _ in _happened(Path(place))["found"]]
         if not found:
-            raise InputError(f"{environment.name}: no benchmark could be found: {processes.said(Path(place))}")
+            raise InputError(f"{environment.name}: no benchmark could be found: {programs.said(Path(place))}")
     return found
 
 
@@ -116,7 +116,7 @@ def _report(
     environment: Environment, place: Path, code: int | None, died: Mapping[str, str] = {}, limit: float = 0.0
 ) -> Report | Died:
     """What a process left that ended with `code`, None where it was ended after `limit` seconds."""
-    ending = f"no end after {limit:g} s" if code is None else f"its process ended with {processes.ending(code)}"
+    ending = f"no end after {limit:g} s" if code is None else f"its process ended with {programs.ending(code)}"
     report, happened = _json(place / "report.json"), _happened(place)
     failed = dict(happened["failed"])
     unfinished = [name for name, _ in happened["began"] if name not in dict(happened["ended"])]
@@ -124,7 +124,7 @@ def _report(
         return Died({**died, unfinished[-1]: ending})
     if report is None and not failed and not died and not (code == NOTHING and _chosen(place)["only"]):
         if code is not None and code >= 0:
-            raise InputError(f"{environment.name}: no benchmark could be run: {processes.said(place)}")
+            raise InputError(f"{environment.name}: no benchmark could be run: {programs.said(place)}")
         failed = {"": ending}
     for entry in (report or {}).get("benchmarks", ()):
         entry["stats"].pop("data", None)  # every round: megabytes that nobody reads
@@ -179,7 +179,7 @@ def _pytest(
         "PATH": os.pathsep.join([str(environment.python.parent), os.environ.get("PATH", "")]),
         turns.TURNS: f"{end.fileno()},{int(first)}" if end is not None else "",
     }  # fmt: skip
-    return processes.started(command, place, place, variables, () if end is None else (end.fileno(),))
+    return programs.started(command, place, place, variables, () if end is None else (end.fileno(),))
 
 
 def _json(file: Path) -> dict[str, Any] | None:
