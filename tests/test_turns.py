@@ -13,11 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from aebench.errors import InputError
-from aebench.regress import measuring, pairs
+from aebench.regress import measuring, pairs, plugin
 from aebench.regress.environments import Environment
 from aebench.regress.plugin import gpu, watching
 from aebench.regress.turns import Turns
@@ -135,6 +136,69 @@ def test_one_that_dies_leaves_the_other_going():
     assert len(log) == 3
 
 
+needs_processors = pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs two processors to choose"
+)
+
+
+def where(light, own=None, also=lambda turns: None):
+    """A side whose rounds tell which processors they may use; before them it may use only `own`."""
+
+    def side(turns):
+        all_ = os.sched_getaffinity(0)
+        if own is not None:
+            os.sched_setaffinity(0, own)
+        before = os.sched_getaffinity(0)
+        turns.meet(["x"])
+        turns.begin("x")
+        turns.ready(light)
+        found = []
+        for _ in range(2):
+            found.append(os.sched_getaffinity(0))
+            turns.swap()
+        also(turns)
+        turns.done()
+        turns.end()
+        after = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, all_)
+        assert after == before
+        return found
+
+    return side
+
+
+@needs_processors
+def test_rounds_for_which_one_processor_is_enough_are_on_the_same():
+    ours, theirs = together(where(True), where(True))
+    assert ours == theirs == [ours[0]] * 2
+    assert len(ours[0]) == 1
+
+
+@needs_processors
+@pytest.mark.parametrize(("a", "b"), [(True, False), (False, True), (False, False)])
+def test_where_one_side_needs_more_both_keep_all_processors(a, b):
+    every = [os.sched_getaffinity(0)] * 2
+    assert together(where(a), where(b)) == [every, every]
+
+
+@needs_processors
+def test_the_processor_is_one_that_both_may_use():
+    some, other, *_ = sorted(os.sched_getaffinity(0))
+    assert together(where(True), where(True, {other})) == [[{other}] * 2] * 2
+    assert together(where(True, {some}), where(True, {other})) == [[{some}] * 2, [{other}] * 2]
+
+
+@needs_processors
+def test_a_side_that_dies_leaves_the_other_its_processors():
+    def dies(turns):
+        turns.meet(["x"])
+        turns.begin("x")
+        turns.ready(True)
+
+    assert len(together(dies, where(True))[1]) == 2
+    assert len(os.sched_getaffinity(0)) > 1
+
+
 def test_more_names_than_a_socket_holds_are_told():
     names = {f"test_file.py::test_step[{'x' * 60}-{i}]": "fails" for i in range(6000)}
     assert both(names | {"y": 1}, names | {"y": 1}) == [("a", "y", 0), ("b", "y", 0)]
@@ -226,6 +290,60 @@ def test_two_processes_never_time_at_once(tmp_path):
     assert all(before[3] <= after[2] for before, after in pairwise(timed))
 
 
+AFFINITY = """
+import os, time
+
+
+def spin(end):
+    while time.thread_time() < end:
+        sum(range(1000))
+
+
+def test_light(benchmark, gate):
+    seen = []
+
+    def run(lap):
+        spin(0.2)
+        for _ in range(4):
+            lap()
+            seen.append(len(os.sched_getaffinity(0)))
+    gate.laps(run)
+    gate.count("processors", max(seen))
+    gate.count("processors afterwards", len(os.sched_getaffinity(0)))
+"""
+
+
+@needs_processors
+def test_a_benchmark_of_one_thread_is_on_one_processor(tmp_path):
+    place = tmp_path / "benchmarks"
+    place.mkdir()
+    (place / "test_a.py").write_text(AFFINITY)
+    for report in measuring.measure([side(tmp_path, "base"), side(tmp_path, "new")], place, tmp_path, limit=60.0):
+        (entry,) = report["benchmarks"]
+        assert entry["extra_info"]["counters"] == {
+            "processors": 1, "processors afterwards": len(os.sched_getaffinity(0))
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize(("wall", "work", "light"), [(2.0, 2.0, True), (2.0, 2.3, True), (2.0, 3.5, False)])
+def test_how_many_processors_a_benchmark_needs_is_told_from_what_it_did_so_far(monkeypatch, wall, work, light):
+    passed = iter([(5.0, 1.0), (5.0 + wall, 1.0 + work)])
+    monkeypatch.setattr(plugin, "_worked", lambda: next(passed))
+    heard = []
+
+    class Recorded:
+        neighbour, apart = None, False
+        free = swap = done = lambda self: None
+
+        def ready(self, light):
+            heard.append(light)
+
+    gate = plugin.Gate(SimpleNamespace(extra_info={}, pedantic=lambda *words, **more: None), Recorded())
+    gate.laps(lambda lap: [lap() for _ in range(3)])
+    gate.close()
+    assert heard == [light]
+
+
 @pytest.mark.parametrize("fault", ["os.kill(os.getpid(), 9)", "raise ValueError(7)"])
 def test_a_side_that_fails_is_told_and_the_other_is_measured(tmp_path, fault):
     (base, new), _ = run(tmp_path, f"if SIDE == 'new': {fault}")
@@ -301,6 +419,14 @@ def test_what_hangs_when_it_is_looked_for_has_a_limit(parameters):
     (parameters.benchmarks / "test_a.py").write_text("import time\ntime.sleep(1000)")
     with pytest.raises(InputError, match="new: benchmarks are looked for, without an end after 2 s"):
         replace(parameters, limit=2.0).chosen(["test"])
+
+
+def test_a_process_is_gone_with_its_report(tmp_path):
+    """It does not take apart what it has loaded, which takes seconds; what it found is written."""
+    held = "class Held:\n    def __del__(self): LOG.with_name('slow').touch()\nglobal held\nheld = Held()"
+    reports, _ = run(tmp_path, held)
+    assert [len(report["benchmarks"]) for report in reports] == [3, 3]
+    assert not (tmp_path / "benchmarks/slow").exists()
 
 
 # ---- what the other does is no stranger's work

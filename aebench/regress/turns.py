@@ -2,9 +2,11 @@
 
 On a shared machine times drift by a tenth within seconds, for every benchmark alike. So rounds of both sides
 alternate: a round of one, a round of the other. What comes before the first round of a benchmark (`Gate` knows it)
-both do at the same time; all else of a benchmark is for one alone, while the other waits.
+both do at the same time; all else of a benchmark is for one alone, while the other waits. Two processors differ too
+(of a virtual machine one can be slower for a minute), so that rounds for which one is enough are on the same one.
 
-The two hold the ends of one pair of sockets and tell each other lines of JSON, `[what, benchmark]`. One whose
+
+The two hold the ends of one pair of sockets and tell each other lines of JSON, `[what, benchmark, more]`. One whose
 neighbour ends, whatever the reason, goes on alone.
 
 It is a plugin of pytest that is copied beside the measurements, as `events` is: nothing but the standard library here.
@@ -15,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from socket import socket
 from typing import Any
 
@@ -35,7 +38,9 @@ class Turns:
         self._lines = end.makefile("r", encoding="utf-8") if end is not None else None
         self._shared: set[str] = set()
         self._now: str | None = None
-        self._heard: set[str] = set()
+        self._heard: dict[str, Any] = {}
+        self._free: set[int] | None = None
+        """The processors that this process may use but for its rounds, while these are on one."""
 
     def meet(self, names: Sequence[str]) -> None:
         """Learn which benchmarks both have; where they come in another order, one goes after the other."""
@@ -54,7 +59,7 @@ class Turns:
 
     def begin(self, name: str) -> None:
         """A benchmark begins; the second waits until the first lets it in."""
-        self._now, self._heard = name if name in self._shared else None, set()
+        self._now, self._heard = name if name in self._shared else None, {}
         self._tell("at")
         self._until("at")
         if not self.first:
@@ -65,17 +70,24 @@ class Turns:
         if self.first:
             self._tell("free")
 
-    def ready(self) -> None:
-        """The first round is next: wait for the neighbour to be as far, and for this one's turn."""
+    def ready(self, light: bool = False) -> None:
+        """The first round is next: wait for the neighbour to be as far, and for this one's turn.
+
+        `light`: one processor is enough for the rounds. Where both say so, both have them on that of the first.
+        """
         self.free()
-        self._tell("ready")
+        own = processors() if light else []
+        self._tell("ready", own)
         self._until("ready")
+        theirs = self._heard.get("ready") or []
+        leading, following = (own, theirs) if self.first else (theirs, own)
+        self._keep_to(next((cpu for cpu in leading if cpu in following), None))
         if not self.first:
             self._until("round")
 
     def swap(self) -> None:
         """A round is over: the neighbour's turn, until it is over too."""
-        self._heard.discard("round")
+        self._heard.pop("round", None)
         self._tell("round")
         self._until("round")
 
@@ -85,31 +97,46 @@ class Turns:
         self._until("done", "left")
         if not self.first:
             self._until("left")
+        self._let_loose()
 
     def end(self) -> None:
         """The benchmark is over, however it ended."""
+        self._let_loose()
         self._tell("left")
         self._until("left")
         self._now = None
 
-    def _tell(self, what: str) -> None:
+    def _keep_to(self, cpu: int | None) -> None:
+        """This thread, and what it starts, on one processor."""
+        if cpu is not None:
+            with suppress(OSError):
+                self._free = os.sched_getaffinity(0)
+                os.sched_setaffinity(0, {cpu})
+
+    def _let_loose(self) -> None:
+        if self._free is not None:
+            with suppress(OSError):
+                os.sched_setaffinity(0, self._free)
+            self._free = None
+
+    def _tell(self, what: str, more: object = None) -> None:
         if self._now is not None:
-            self._say(what, self._now)
+            self._say(what, self._now, more)
 
     def _until(self, *wanted: str) -> None:
         """Wait until one of these was heard of this benchmark, or nothing more of it will be."""
         wanted = (*wanted, "left") if "round" not in wanted else (*wanted, "done", "left")
-        while self._now is not None and self._heard.isdisjoint(wanted):
+        while self._now is not None and not any(what in self._heard for what in wanted):
             told = self._read()
             if told is None:
                 self._leave()
             elif told[1] == self._now:
-                self._heard.add(told[0])
+                self._heard[told[0]] = told[2]
 
-    def _say(self, what: str, about: object) -> None:
+    def _say(self, what: str, about: object, more: object = None) -> None:
         if self._end is not None:
             try:
-                self._end.sendall((json.dumps([what, about]) + "\n").encode())
+                self._end.sendall((json.dumps([what, about, more]) + "\n").encode())
             except OSError:
                 self._leave()
 
@@ -123,6 +150,17 @@ class Turns:
 
     def _leave(self) -> None:
         self._shared, self._now = set(), None
+
+
+def processors() -> list[int]:
+    """Those that this thread may use, the one that it is on first; none where the system does not say."""
+    if not hasattr(os, "sched_setaffinity"):
+        return []
+    usable = sorted(os.sched_getaffinity(0))
+    with suppress(OSError, ValueError, IndexError), open("/proc/thread-self/stat", encoding="utf-8") as file:
+        now = int(file.read().rpartition(")")[2].split()[36])  # proc(5): the 39th field, of which two come before
+        usable.sort(key=lambda cpu: cpu != now)
+    return usable
 
 
 def of_this_process() -> Turns:

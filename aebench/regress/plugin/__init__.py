@@ -12,6 +12,7 @@ that have an older aebench, or none. What it writes goes into pytest-benchmark's
 from __future__ import annotations
 
 import math
+import os
 import statistics
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -32,6 +33,8 @@ FEWEST = 5
 """Rounds that it takes at least; of fewer the growth of the process says nothing."""
 TURNS = "aebench_gate_turns"
 """The plugin of the processes that `aebench compare` starts; see `regress.turns`."""
+LIGHT = 1.2
+"""Seconds of processor time in a second up to which one processor is enough for a benchmark."""
 UNIT = 2**23
 """Bytes in which growth of the process is told: coarse, so that it has no noise."""
 
@@ -42,7 +45,7 @@ class Gate:
     def __init__(self, benchmark: Any, turns: Any = None) -> None:
         self.benchmark, self.extra = benchmark, benchmark.extra_info
         self.watch = Watch()
-        self._timed = True
+        self._timed, self._begun = True, _worked()
         self._turns = turns
         """By which this process and that of the other side measure in turns; None where it is alone."""
         if turns is not None:
@@ -149,8 +152,9 @@ class Gate:
             nonlocal begun
             now = clock()
             if begun is None:
+                light = self._light()
                 self._watched(device)
-                self._turn("ready")
+                self._turn("ready", light)
             else:
                 spans.append(now - begun)
                 self._turn("swap")
@@ -180,9 +184,14 @@ class Gate:
             self.watch.gpu = reader(uuid(device), self.watch.neighbour)
         self.watch.start()
 
-    def _turn(self, what: str) -> None:
+    def _light(self) -> bool:
+        """Whether what this benchmark did so far was no more than one processor's work."""
+        wall, work = (now - begun for now, begun in zip(_worked(), self._begun, strict=True))
+        return work <= LIGHT * wall
+
+    def _turn(self, what: str, *more: Any) -> None:
         if self._turns is not None:
-            getattr(self._turns, what)()
+            getattr(self._turns, what)(*more)
 
     def _clock(self, device: str) -> Callable[[], float]:
         if not device.startswith("cuda"):
@@ -207,6 +216,12 @@ class Gate:
             self.note(line)
         if not self.timed:
             self.extra["timed"] = False
+
+
+def _worked() -> tuple[float, float]:
+    """Seconds passed, and seconds of processor time of this process and those it has waited for."""
+    times = os.times()
+    return time.perf_counter(), time.process_time() + times.children_user + times.children_system
 
 
 @pytest.fixture
