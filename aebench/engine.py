@@ -79,12 +79,16 @@ class Engine:
             )
         self.whole, self.device, self.mode = whole, device, chosen
         self.threads = Threads(threads, device)
-        self.steps = lambda count: self.threads.run(lambda: steps(count), count == whole)
+        self._steps = steps
         self.replay: Callable[[], None] | None = None
         self.terms: Terms = {}
         self.chunks = self.replays = 0
         self.seconds: dict[str, float] = {}
         self.refused = ""
+
+    def steps(self, count: int) -> Terms:
+        """A chunk step by step."""
+        return self.threads.run(lambda: self._steps(count), count == self.whole)
 
     def run(self, count: int) -> Terms:
         """The next chunk."""

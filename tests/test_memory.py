@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from pathlib import Path
 from typing import Any
@@ -123,3 +124,30 @@ def test_this_machine() -> None:
     free = device.free_bytes(CPU)
     assert free is None or 0 < free < 2**50
     assert device.cores() >= 1
+
+
+def alive() -> dict[int, torch.Tensor]:
+    """Tensors with memory of their own, by its address."""
+    found = (o for o in gc.get_objects() if type(o) in (torch.Tensor, torch.nn.Parameter))
+    return {t.untyped_storage().data_ptr(): t for t in found if t.untyped_storage().nbytes()}
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+@pytest.mark.parametrize("name", ["ae", "vae", "contractive_ae", "denoising_ae", "sigma_vae"])
+def test_a_pack_goes_when_nobody_needs_it(name: str, runs: int) -> None:
+    """And not when the garbage collector happens to look: on a GPU the next one needs its memory."""
+    variant, x = resolve(VARIANTS, "variants", name), torch.rand(64, 1, 8, 8)
+    settings = [Setting(seed, {}, Descent(1e-3)) for seed in range(runs)]
+    words = (variant, MLP((8,)), variant.sizes(latent=4), settings, Budget(64, 16), Examples(x))
+    train(*words)  # what is made once stays
+    gc.collect()
+    before = alive()
+    gc.disable()
+    try:
+        trained = train(*words)
+        assert len(trained.runs.seeds) == runs
+        del trained
+        left = {place: tensor for place, tensor in alive().items() if place not in before}
+    finally:
+        gc.enable()
+    assert [tuple(tensor.shape) for tensor in left.values()] == []

@@ -15,10 +15,11 @@ from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from aebench.errors import InputError
-from aebench.regress import measuring, pairs, plugin
+from aebench.regress import measuring, pairs, plugin, reading
 from aebench.regress.environments import Environment
 from aebench.regress.plugin import gpu, watching
 from aebench.regress.turns import Turns
@@ -119,8 +120,9 @@ def test_another_order_is_noted(tmp_path):
     )
     for report in measuring.measure([side(tmp_path, "base"), side(tmp_path, "new")], place, tmp_path, limit=60.0):
         assert len(report["benchmarks"]) == 2
-        for entry in report["benchmarks"]:
-            assert any("in another order" in note for note in entry["extra_info"]["notes"])
+        for one in report["benchmarks"]:
+            assert any("in another order" in note for note in one["extra_info"]["notes"])
+            assert "rounds" not in one["extra_info"]
 
 
 def test_one_that_dies_leaves_the_other_going():
@@ -280,6 +282,12 @@ def test_two_processes_never_time_at_once(tmp_path):
     reports, log = run(tmp_path)
     assert [len(report["benchmarks"]) for report in reports] == [3, 3]
     assert [report["failures"] for report in reports] == [{}, {}]
+    for report in reports:
+        stats = {
+            one["name"]: (len(one["extra_info"].get("rounds", ())), "paired" in one["stats"])
+            for one in report["benchmarks"]
+        }
+        assert stats == {"test_rounds": (6, True), "test_plain": (0, False), "test_last": (3, True)}
     rounds = [entry for entry in log if entry[1] == "rounds"]
     warm, rounds = rounds[:2], rounds[2:]  # the first call of each side comes before its rounds
     assert {who for who, *_ in warm} == {"base", "new"}
@@ -319,8 +327,8 @@ def test_a_benchmark_of_one_thread_is_on_one_processor(tmp_path):
     place.mkdir()
     (place / "test_a.py").write_text(AFFINITY)
     for report in measuring.measure([side(tmp_path, "base"), side(tmp_path, "new")], place, tmp_path, limit=60.0):
-        (entry,) = report["benchmarks"]
-        assert entry["extra_info"]["counters"] == {
+        (one,) = report["benchmarks"]
+        assert one["extra_info"]["counters"] == {
             "processors": 1, "processors afterwards": len(os.sched_getaffinity(0))
         }  # fmt: skip
 
@@ -342,6 +350,39 @@ def test_how_many_processors_a_benchmark_needs_is_told_from_what_it_did_so_far(m
     gate.laps(lambda lap: [lap() for _ in range(3)])
     gate.close()
     assert heard == [light]
+
+
+def entry(name, rounds=None, least=1.0):
+    return {"fullname": name, "stats": {"min": least}, "extra_info": {} if rounds is None else {"rounds": rounds}}
+
+
+def times(first, second):
+    """What both sides are taken to need for each benchmark after their rounds were paired."""
+    reports = [{"benchmarks": first}, {"benchmarks": second}]
+    measuring._pair(*reports)
+    values = [reading.benchmarks([report], "side").values for report in reports]
+    return [{measure.benchmark: found[0] for measure, found in side.items()} for side in values]
+
+
+def test_sides_differ_as_neighbouring_rounds_do():
+    """A machine that slows down by half in mid-course, and one round that something else hit: neither counts."""
+    machine = np.array([1.0, 1.0, 1.0, 2.0, 2.0])
+    ours, theirs = 0.01 * machine, 0.012 * machine
+    theirs[0] *= 9
+    (a,), (b,) = [[*side.values()] for side in times([entry("x", [*ours])], [entry("x", [*theirs])])]
+    assert b / a == pytest.approx(1.2)
+    assert 0.01 < a < b < 0.024
+
+
+def test_what_was_not_in_turns_on_both_sides_keeps_its_least_time():
+    first = [entry("x", None, 3.0), entry("y", [1.0], 4.0), entry("mine", [1.0], 5.0), entry("none", [0.0], 6.0)]
+    second = [entry("x", [1.0], 7.0), entry("y", None, 8.0), entry("none", [1.0], 9.0)]
+    assert times(first, second) == [{"x": 3.0, "y": 4.0, "mine": 5.0, "none": 6.0}, {"x": 7.0, "y": 8.0, "none": 9.0}]
+
+
+def test_the_longer_side_lends_no_rounds_to_the_pairs():
+    a, b = times([entry("x", [1.0, 1.0])], [entry("x", [2.0, 2.0, 50.0, 50.0, 50.0])])
+    assert (a["x"], b["x"]) == pytest.approx((1.0, 2.0))
 
 
 @pytest.mark.parametrize("fault", ["os.kill(os.getpid(), 9)", "raise ValueError(7)"])

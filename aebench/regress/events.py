@@ -10,6 +10,7 @@ library here. Without the variables `FILE` and `CHOSEN` it does nothing.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -28,7 +29,9 @@ ended: list[int] = []
 
 
 def pytest_configure() -> None:
-    """Which torch there is, without importing it."""
+    """Which torch there is, without importing it; and no look for garbage while much is imported."""
+    if FILE in os.environ:
+        gc.disable()
     with suppress(metadata.PackageNotFoundError):
         note("torch", "", metadata.version("torch"))
 
@@ -51,7 +54,10 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
 
 
 def pytest_collection_finish(session: Any) -> None:
-    """The benchmarks that there are, where they are only listed."""
+    """What was imported stays, and is no garbage to look for; the benchmarks that there are, where only listed."""
+    if FILE in os.environ:
+        gc.freeze()
+        gc.enable()
     if session.config.getoption("collectonly"):
         for item in session.items:
             if "benchmark" in getattr(item, "fixturenames", ()):

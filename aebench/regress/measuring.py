@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import os
 import shutil
 import socket
@@ -13,10 +14,11 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from aebench.errors import InputError
-from aebench.regress import events, programs, turns
+from aebench.regress import events, programs, reading, turns
 from aebench.regress.environments import Environment
 
 BENCHMARKS = "tests/benchmarks"
@@ -39,11 +41,11 @@ def measure(
     """A report of pytest-benchmark for each environment: the benchmarks of a folder in a fresh process of it.
 
     Two environments take turns, round by round, where the system can hand on a socket (see `turns`), and else
-    come one after the other. `only`: names of benchmarks as reports have them (`file.py::test`), all where it is
-    empty; a side that has none of them gives an empty report. A report gets two entries more: `torch`, its version or
-    "", and `failures: {benchmark or file: why}`, what failed to run; a benchmark that ends its process, or is at work
-    after `limit` seconds of it, is among them, and the others are measured without it; "" where all of it ended by a
-    signal. Raises InputError where pytest could not be run.
+    come one after the other; what was in turns has a time by `_pair`. `only`: names of benchmarks as reports have them
+    (`file.py::test`), all where it is empty; a side that has none of them gives an empty report. A report gets two
+    entries more: `torch`, its version or "", and `failures: {benchmark or file: why}`, what failed to run; a benchmark
+    that ends its process, or is at work after `limit` seconds of it, is among them, and the others are measured
+    without it; "" where all of it ended by a signal. Raises InputError where pytest could not be run.
     """
     if len(sides) == 1 or os.name != "posix":
         return [_alone(side, benchmarks, folder, only, limit, {}) for side in sides]
@@ -62,10 +64,28 @@ def measure(
             stack.close()
             return [_alone(side, benchmarks, folder, only, limit, {}) for side in sides]
         found = [_report(side, place, code or 0) for side, place, code in zip(sides, places, codes, strict=True)]
-    return [
+    first, second = (
         _alone(side, benchmarks, folder, only, limit, one) if isinstance(one, Died) else one
         for side, one in zip(sides, found, strict=True)
-    ]
+    )
+    _pair(first, second)
+    return [first, second]
+
+
+def _pair(first: Report, second: Report) -> None:
+    """Give both sides of a benchmark that had rounds in turns a time, by which they differ as neighbouring rounds do.
+
+    Of two neighbours the one is of one side, the other of the other, and both met the same machine.
+    """
+    others = {entry["fullname"]: entry for entry in second["benchmarks"]}
+    for entry in first["benchmarks"]:
+        other = others.get(entry["fullname"], {"extra_info": {}})
+        rounds = zip(*(one["extra_info"].get("rounds", ()) for one in (entry, other)), strict=False)
+        logs = [(math.log(a), math.log(b)) for a, b in rounds if a > 0 and b > 0]
+        if logs:
+            middle, half = median((a + b) / 2 for a, b in logs), median((b - a) / 2 for a, b in logs)
+            entry["stats"][reading.PAIRED] = math.exp(middle - half)
+            other["stats"][reading.PAIRED] = math.exp(middle + half)
 
 
 def collect(environment: Environment, benchmarks: Path, folder: Path, limit: float = LIMIT) -> list[str]:

@@ -41,6 +41,18 @@ metrics: [reconstruction, elbo, energy, {nll: {samples: 64, examples: 64}}]
 figures: []
 """
 
+PAGE = """
+name: page
+seeds: 5
+data: {name: gaussian, n: 256}
+network: {kind: linear}
+train: {steps: 32, batch: 64}
+runs: [{variant: linear_ae, sizes: {latent: 2}}]
+metrics: [reconstruction]
+figures: []
+"""
+"""Of which a report has one figure: a quarter of a second, so that neighbouring rounds are near each other."""
+
 
 @pytest.fixture(autouse=True)
 def one_thread():
@@ -93,12 +105,12 @@ def test_step_of_a_pack(benchmark, gate):
 
 @pytest.mark.benchmark(group="gate: training step")
 def test_step_of_a_wide_net(benchmark, gate):
-    stepped(gate, MLP((256,)), SETTINGS[:1], images(512, 28), 6)
+    stepped(gate, MLP((256,)), SETTINGS[:1], images(512, 28), 10)
 
 
 @pytest.mark.benchmark(group="gate: training step")
 def test_step_of_a_convolution(benchmark, gate):
-    stepped(gate, Conv((4, 8)), SETTINGS[:1], images(512, 8), 6)
+    stepped(gate, Conv((4, 8)), SETTINGS[:1], images(512, 8), 10)
 
 
 @pytest.mark.benchmark(group="gate: losses")
@@ -110,13 +122,18 @@ def test_losses(benchmark, gate, name):
     golden(gate, done.curves, *(term for term in done.curves if term != "step"))
 
 
+def ran(text, folder):
+    """The folder of a suite's results."""
+    torch.set_num_threads(1)
+    todo = pipeline.plan(suite.parse(text), folder)
+    pipeline.execute(todo, report=False, device="cpu")
+    return todo.store.folder
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """Five trained seeds of a VAE on the digits, and their metrics."""
-    torch.set_num_threads(1)
-    todo = pipeline.plan(suite.parse(SUITE), tmp_path_factory.mktemp("gate"))
-    pipeline.execute(todo, report=False, device="cpu")
-    return todo.store.folder
+    return ran(SUITE, tmp_path_factory.mktemp("gate"))
 
 
 @pytest.mark.benchmark(group="gate: quality")
@@ -134,7 +151,7 @@ def test_evaluation(benchmark, gate, results):
         pipeline.evaluate(results, device="cpu")
 
     gate.counters(again)
-    gate(again, rounds=10)
+    gate(again, rounds=7)
     measured = load(results).set_index("seed")
     for name in ("sse", "elbo", "kl", "nll"):
         gate.exact(f"{name} of seed 0", measured[name][0])
@@ -154,14 +171,15 @@ def test_data(benchmark, gate):
 
 @pytest.mark.benchmark(group="gate: results")
 def test_table(benchmark, gate, results):
-    gate(lambda: tables.summary(load(results)), rounds=30)
+    gate(lambda: tables.summary(load(results)), rounds=20)
 
 
 @pytest.mark.benchmark(group="gate: results")
-def test_report(benchmark, gate, results, tmp_path):
+def test_report(benchmark, gate, tmp_path):
     from aebench.reporting import report
 
-    gate(lambda: report(results, tmp_path / "page"), rounds=1)
+    results = ran(PAGE, tmp_path)
+    gate(lambda: report(results, tmp_path / "page"), rounds=5)
 
 
 HEAVY = """

@@ -171,6 +171,8 @@ class Gate:
         if len(grown) >= FEWEST:
             rate = max(0.0, statistics.median(grown)) * 50 / iterations
             self.count("resident growth of 50 steps (8 MiB)", rate // UNIT)
+        if self._turns is not None and self._turns.neighbour is not None and not self._turns.apart:
+            self.extra["rounds"] = [span / iterations for span in spans]
         told = iter([mark for span in spans for mark in (0.0, span)])
         self.benchmark._timer = lambda: next(told)
         self.benchmark.pedantic(lambda: None, rounds=len(spans), iterations=iterations)

@@ -87,15 +87,22 @@ def _to_host(name: str, args: Any, out: Any) -> bool:
 def counted(device: str, said: Callable[[str, float], None]) -> Generator[None]:
     """Count the block on a device, and say each number under its name."""
     cuda = torch.device(device).type == "cuda"
-    gc.collect()
     before = 0
     if cuda:
+        gc.collect()
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-    with Counting() as counting:
-        yield
-        gc.collect()  # what only a cycle holds is no leak
+    frozen = gc.get_freeze_count()
+    gc.freeze()  # a collection that looks at all that torch has loaded takes half a second
+    try:
+        with Counting() as counting:
+            yield
+            gc.collect()  # what only a cycle holds is no leak
+    finally:
+        gc.unfreeze()
+        if frozen:
+            gc.freeze()
     said("operations", counting.operations)
     said("FLOPs", counting.flops)
     said("synchronisations", counting.waits)
