@@ -27,7 +27,7 @@ def program() -> None:
         code = leaving.code or 0
     if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
         sys.exit(code)  # which waits for them
-    atexit._run_exitfuncs()
+    atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
     try:
         for stream in filter(None, (sys.stdout, sys.stderr)):
             stream.flush()
