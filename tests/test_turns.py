@@ -350,6 +350,11 @@ def test_how_many_processors_a_benchmark_needs_is_told_from_what_it_did_so_far(m
     gate.laps(lambda lap: [lap() for _ in range(3)])
     gate.close()
     assert heard == [light]
+    passed = iter([(0.0, 0.0), (5.0, 9.0), (5.0 + wall, 9.0 + work)])  # what is before the first call is no matter
+    gate = plugin.Gate(SimpleNamespace(extra_info={}, pedantic=lambda *words, **more: None), Recorded())
+    gate(lambda: None, rounds=2)
+    gate.close()
+    assert heard == [light] * 2
 
 
 def entry(name, rounds=None, least=1.0):

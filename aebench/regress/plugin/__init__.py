@@ -119,7 +119,7 @@ class Gate:
     def __call__(self, step: Callable[[], Any], *, device: str = "cpu", rounds: int | None = None) -> None:
         """Time `step`: first a call by itself, where it compiles, then `rounds`, or what half a second takes."""
         self._turn("free")
-        clock = self._clock(device)
+        clock, self._begun = self._clock(device), _worked()
         begin = clock()
         step()
         self.extra["first_call_seconds"] = (second := clock()) - begin
