@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import mmap
 import os
@@ -155,6 +156,22 @@ def test_a_leak_outside_torch_is_seen_as_growth(made):
 def test_no_leak_no_growth(made):
     made(lambda: b"x" * (3 * 2**20), rounds=9)
     assert made.extra["counters"]["resident growth of 50 steps (8 MiB)"] == 0
+
+
+def test_what_only_a_cycle_holds_is_no_growth(made):
+    def step():
+        cycle = [b"x" * (3 * 2**20)]
+        cycle.append(cycle)
+
+    made(step, rounds=9)
+    assert made.extra["counters"]["resident growth of 50 steps (8 MiB)"] == 0
+
+
+def test_what_lived_before_is_looked_at_again_afterwards(made):
+    frozen = gc.get_freeze_count()
+    made(lambda: None, rounds=3)
+    made.counters(lambda: torch.zeros(3))
+    assert gc.get_freeze_count() == frozen
 
 
 def test_recompilations_and_graph_breaks_are_those_of_the_calls(made, monkeypatch):

@@ -11,6 +11,7 @@ that have an older aebench, or none. What it writes goes into pytest-benchmark's
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import statistics
@@ -22,6 +23,7 @@ from typing import Any, Literal
 
 import pytest
 
+from .garbage import new_only
 from .gpu import reader
 from .watching import Watch, resident
 
@@ -158,11 +160,13 @@ class Gate:
             else:
                 spans.append(now - begun)
                 self._turn("swap")
+            gc.collect()  # what only a cycle holds is no growth
             sizes.append(resident())
             begun = clock()
 
         self._turn("free")
-        result = run(lap)
+        with new_only():
+            result = run(lap)
         self._turn("done")
         self.watch.stop()
         if not spans:

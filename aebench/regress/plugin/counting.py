@@ -14,6 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from .garbage import new_only
+
 WAITS = {"_local_scalar_dense", "equal", "is_nonzero"}
 """Operations whose result the host reads: `.item()`, `float()`, `if tensor` all come down to the first."""
 LAUNCHES = ("cudaLaunchKernel", "cuLaunchKernel", "cudaGraphLaunch", "cudaLaunchCooperativeKernel")
@@ -93,16 +95,9 @@ def counted(device: str, said: Callable[[str, float], None]) -> Generator[None]:
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-    frozen = gc.get_freeze_count()
-    gc.freeze()  # a collection that looks at all that torch has loaded takes half a second
-    try:
-        with Counting() as counting:
-            yield
-            gc.collect()  # what only a cycle holds is no leak
-    finally:
-        gc.unfreeze()
-        if frozen:
-            gc.freeze()
+    with new_only(), Counting() as counting:
+        yield
+        gc.collect()  # what only a cycle holds is no leak
     said("operations", counting.operations)
     said("FLOPs", counting.flops)
     said("synchronisations", counting.waits)
