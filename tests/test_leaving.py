@@ -52,6 +52,22 @@ def test_a_command_waits_for_its_threads():
     assert "worked" in leaving(work, stdout=subprocess.PIPE).stdout
 
 
+def test_a_users_own_code_has_its_files_closed(tmp_path: Path):
+    kept = f"globals().update(log=open({str(tmp_path / 'log')!r}, 'w'))"
+    main = f"{kept} or log.write('kept') and sys.argv.append('--allow-code')"
+    leaving(main, stdout=subprocess.PIPE)
+    assert (tmp_path / "log").read_text() == "kept"
+
+
+def test_a_profiler_says_what_it_saw():
+    main = "__import__('cProfile').Profile().enable()"
+    assert "taken apart" in leaving(main, stdout=subprocess.PIPE).stdout
+
+
+def test_a_stream_that_is_closed_is_no_failure():
+    assert leaving("sys.stdout.close()", stdout=subprocess.PIPE).returncode == 0
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is always full")
 def test_what_cannot_be_written_is_no_success():
     with open("/dev/full", "w") as full:

@@ -10,6 +10,7 @@ library here. Without the variables `FILE` and `CHOSEN` it does nothing.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import json
 import os
@@ -24,13 +25,18 @@ CHOSEN = "AEBENCH_GATE_CHOSEN"
 """Names the file of JSON that says what to run: `{"only": benchmarks and files, "without": benchmarks}`, all where
 "only" is empty."""
 
+looking: list[bool] = []
+"""Whether Python looked for garbage before this was loaded."""
 ended: list[int] = []
 """The exit code of this process, once it is known."""
+DONE = (0, 1, 5)
+"""Exit codes after which pytest has nothing more to say: all ran, some failed, none was chosen."""
 
 
 def pytest_configure() -> None:
     """Which torch there is, without importing it; and no look for garbage while much is imported."""
     if FILE in os.environ:
+        looking.append(gc.isenabled())
         gc.disable()
     with suppress(metadata.PackageNotFoundError):
         note("torch", "", metadata.version("torch"))
@@ -54,9 +60,8 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
 
 
 def pytest_collection_finish(session: Any) -> None:
-    """What was imported stays, and is no garbage to look for; the benchmarks that there are, where only listed."""
-    if FILE in os.environ:
-        gc.freeze()
+    """Garbage is looked for again; the benchmarks that there are, where they are only listed."""
+    if any(looking):
         gc.enable()
     if session.config.getoption("collectonly"):
         for item in session.items:
@@ -93,9 +98,10 @@ def pytest_sessionfinish(exitstatus: int) -> None:
 
 def pytest_unconfigure() -> None:
     """Leave at once: Python would take one to two seconds to take apart what torch has loaded."""
-    if FILE in os.environ and ended:
+    if FILE in os.environ and ended and ended[0] in DONE and sys.exc_info()[0] is None:
+        atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError):
+            with suppress(OSError, ValueError):
                 stream.flush()
         os._exit(ended[0])
 

@@ -64,28 +64,34 @@ def measure(
             stack.close()
             return [_alone(side, benchmarks, folder, only, limit, {}) for side in sides]
         found = [_report(side, place, code or 0) for side, place, code in zip(sides, places, codes, strict=True)]
-    first, second = (
-        _alone(side, benchmarks, folder, only, limit, one) if isinstance(one, Died) else one
-        for side, one in zip(sides, found, strict=True)
-    )
-    _pair(first, second)
-    return [first, second]
+    if any(isinstance(one, Died) for one in found):  # both alike: not in turns
+        died = [one if isinstance(one, Died) else {} for one in found]
+        return [_alone(side, benchmarks, folder, only, limit, own) for side, own in zip(sides, died, strict=True)]
+    reports = [one for one in found if not isinstance(one, Died)]
+    _pair(*reports)
+    return reports
 
 
 def _pair(first: Report, second: Report) -> None:
     """Give both sides of a benchmark that had rounds in turns a time, by which they differ as neighbouring rounds do.
 
-    Of two neighbours the one is of one side, the other of the other, and both met the same machine.
+    Of two neighbours the one is of one side, the other of the other, and both met the same machine. Their level is that
+    of the shortest rounds.
     """
-    others = {entry["fullname"]: entry for entry in second["benchmarks"]}
-    for entry in first["benchmarks"]:
-        other = others.get(entry["fullname"], {"extra_info": {}})
-        rounds = zip(*(one["extra_info"].get("rounds", ()) for one in (entry, other)), strict=False)
-        logs = [(math.log(a), math.log(b)) for a, b in rounds if a > 0 and b > 0]
-        if logs:
-            middle, half = median((a + b) / 2 for a, b in logs), median((b - a) / 2 for a, b in logs)
-            entry["stats"][reading.PAIRED] = math.exp(middle - half)
-            other["stats"][reading.PAIRED] = math.exp(middle + half)
+    of_first, of_second = (_in_turns(report) for report in (first, second))
+    for name, (entry, ours) in of_first.items():
+        other, theirs = of_second.get(name, (entry, []))
+        half = [(math.log(b) - math.log(a)) / 2 for a, b in zip(ours, theirs, strict=False)]
+        if half:
+            level = (math.log(min(ours)) + math.log(min(theirs))) / 2
+            entry["stats"][reading.PAIRED] = math.exp(level - median(half))
+            other["stats"][reading.PAIRED] = math.exp(level + median(half))
+
+
+def _in_turns(report: Report) -> dict[str, tuple[dict[str, Any], list[float]]]:
+    """Benchmark -> its entry, and its rounds that were in turns, which go out of the report."""
+    rounds = ((entry, entry["extra_info"].pop(turns.Turns.ENTRY, [])) for entry in report["benchmarks"])
+    return {entry["fullname"]: (entry, own) for entry, own in rounds if own and min(own) > 0}
 
 
 def collect(environment: Environment, benchmarks: Path, folder: Path, limit: float = LIMIT) -> list[str]:

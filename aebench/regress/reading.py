@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 TIME = "min"
 """Which of pytest-benchmark's statistics stands for a process: other work only ever adds to a time."""
 PAIRED = "paired"
-"""What stands for it instead where two processes had their rounds in turns. The median ratio of neighbouring rounds has
-half the noise of the ratio of the shortest, or less, for most benchmarks where a machine's speed drifts."""
+"""What stands for it instead where two processes had their rounds in turns: see `measuring`."""
 
 
 def read(path: str | Path) -> Side:

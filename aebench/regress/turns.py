@@ -3,8 +3,8 @@
 On a shared machine times drift by a tenth within seconds, for every benchmark alike. So rounds of both sides
 alternate: a round of one, a round of the other. What comes before the first round of a benchmark (`Gate` knows it)
 both do at the same time; all else of a benchmark is for one alone, while the other waits. Two processors differ too
-(of a virtual machine one can be slower for a minute), so that rounds for which one is enough are on the same one.
-
+(of a virtual machine one can be slower for a minute), so that where the main thread does all the work of both sides the
+rounds are on the same one. Threads that are there already keep the processors that they have.
 
 The two hold the ends of one pair of sockets and tell each other lines of JSON, `[what, benchmark, more]`. One whose
 neighbour ends, whatever the reason, goes on alone.
@@ -28,6 +28,9 @@ TURNS = "AEBENCH_GATE_TURNS"
 class Turns:
     """This process's side. Without a socket, and where the neighbour has not the benchmark, nothing waits."""
 
+    ENTRY = "aebench: seconds in turns"
+    """Under which name a benchmark's report has its rounds, where they were in turns."""
+
     def __init__(self, end: socket | None = None, first: bool = True) -> None:
         self.first = first
         self.neighbour: int | None = None
@@ -40,7 +43,7 @@ class Turns:
         self._now: str | None = None
         self._heard: dict[str, Any] = {}
         self._free: set[int] | None = None
-        """The processors that this process may use but for its rounds, while these are on one."""
+        """The processors that the main thread may use but for its rounds, while these are on one."""
 
     def meet(self, names: Sequence[str]) -> None:
         """Learn which benchmarks both have; where they come in another order, one goes after the other."""
@@ -70,10 +73,18 @@ class Turns:
         if self.first:
             self._tell("free")
 
+    def agree(self, number: int) -> int:
+        """The larger of this number and that of the neighbour, who asks in the same place."""
+        self.free()
+        self._tell("number", number)
+        self._until("number")
+        return max(number, self._heard.get("number") or number)
+
     def ready(self, light: bool = False) -> None:
         """The first round is next: wait for the neighbour to be as far, and for this one's turn.
 
-        `light`: one processor is enough for the rounds. Where both say so, both have them on that of the first.
+        `light`: the main thread does all the work. Where both say so, both have their rounds on the processor of the
+        first.
         """
         self.free()
         own = processors() if light else []

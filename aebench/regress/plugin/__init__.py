@@ -25,7 +25,7 @@ import pytest
 
 from .garbage import new_only
 from .gpu import reader
-from .watching import Watch, resident
+from .watching import Watch, living, resident
 
 SECONDS = 0.5
 """How long `gate(step)` takes time, about."""
@@ -35,8 +35,9 @@ FEWEST = 5
 """Rounds that it takes at least; of fewer the growth of the process says nothing."""
 TURNS = "aebench_gate_turns"
 """The plugin of the processes that `aebench compare` starts; see `regress.turns`."""
-LIGHT = 1.2
-"""Seconds of processor time in a second up to which one processor is enough for a benchmark."""
+OTHERS = (5e-3, 3e-3)
+"""Seconds, and seconds in a second, that other threads may work before a benchmark needs more than one processor: the
+watch is one."""
 UNIT = 2**23
 """Bytes in which growth of the process is told: coarse, so that it has no noise."""
 
@@ -130,6 +131,8 @@ class Gate:
             step()
             one = max(clock() - second, 1e-9)
             iterations = max(1, math.ceil(ROUND / one))
+            if self._turns is not None:
+                iterations = self._turns.agree(iterations)
             number = min(max(round(SECONDS / (iterations * one)), FEWEST), 500)
 
         def run(lap: Callable[[], None]) -> None:
@@ -176,7 +179,7 @@ class Gate:
             rate = max(0.0, statistics.median(grown)) * 50 / iterations
             self.count("resident growth of 50 steps (8 MiB)", rate // UNIT)
         if self._turns is not None and self._turns.neighbour is not None and not self._turns.apart:
-            self.extra["rounds"] = [span / iterations for span in spans]
+            self.extra[self._turns.ENTRY] = [span / iterations for span in spans]
         told = iter([mark for span in spans for mark in (0.0, span)])
         self.benchmark._timer = lambda: next(told)
         self.benchmark.pedantic(lambda: None, rounds=len(spans), iterations=iterations)
@@ -191,9 +194,9 @@ class Gate:
         self.watch.start()
 
     def _light(self) -> bool:
-        """Whether what this benchmark did so far was no more than one processor's work."""
-        wall, work = (now - begun for now, begun in zip(_worked(), self._begun, strict=True))
-        return work <= LIGHT * wall
+        """Whether the main thread did all the work of this benchmark so far: no other thread, and no other process."""
+        wall, all_, main, children = (now - begun for now, begun in zip(_worked(), self._begun, strict=True))
+        return all_ - main <= OTHERS[0] + OTHERS[1] * wall and children == 0 and not living()
 
     def _turn(self, what: str, *more: Any) -> None:
         if self._turns is not None:
@@ -224,10 +227,10 @@ class Gate:
             self.extra["timed"] = False
 
 
-def _worked() -> tuple[float, float]:
-    """Seconds passed, and seconds of processor time of this process and those it has waited for."""
+def _worked() -> tuple[float, float, float, float]:
+    """Seconds passed, and of processor time: of this process, of this thread, and of processes it has waited for."""
     times = os.times()
-    return time.perf_counter(), time.process_time() + times.children_user + times.children_system
+    return time.perf_counter(), time.process_time(), time.thread_time(), times.children_user + times.children_system
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 @contextmanager
 def new_only() -> Generator[None]:
     """In this block `gc.collect` looks at nothing that was there before it."""
-    frozen = gc.get_freeze_count()
-    gc.freeze()
+    outermost = gc.get_freeze_count() == 0
+    if outermost:
+        gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()
-        if frozen:
-            gc.freeze()
+        if outermost:
+            gc.unfreeze()

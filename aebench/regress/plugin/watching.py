@@ -119,6 +119,14 @@ def megahertz(root: Path = Path("/")) -> float | None:
     return sum(found) / len(found) if found else None
 
 
+def living(root: Path = Path("/")) -> bool:
+    """Whether this process has started others that still live, as far as the system says."""
+    try:
+        return any(file.read_text().split() for file in (root / "proc/self/task").glob("*/children"))
+    except OSError:  # a thread that has just ended
+        return True
+
+
 def resident(root: Path = Path("/")) -> int | None:
     """Bytes of this process that lie in memory; None where the system does not say."""
     try:
