@@ -50,26 +50,6 @@ def choose(name: str = "auto") -> torch.device:
 
 
 @contextmanager
-def arithmetic(device: torch.device, precision: str) -> Generator[None]:
-    """Products and convolutions of float32 on CUDA as this precision has them: in TF32 for "tf32", else exact."""
-    import torch
-
-    if device.type != "cuda":
-        yield
-        return
-    fast = precision == "tf32"
-    cudnn: Any = torch.backends.cudnn
-    before = (torch.get_float32_matmul_precision(), cudnn.allow_tf32)
-    torch.set_float32_matmul_precision("high" if fast else "highest")
-    cudnn.allow_tf32 = fast
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before[0])
-        cudnn.allow_tf32 = before[1]
-
-
-@contextmanager
 def exact(
     device: torch.device, determinism: str = "usual", say: Callable[[str], None] = lambda line: None
 ) -> Generator[None]:
@@ -80,6 +60,7 @@ def exact(
     """
     import torch
 
+    from aebench.arithmetic import arithmetic
     from aebench.determinism import strict
 
     threads = torch.get_num_threads()

@@ -142,9 +142,11 @@ class Hyper:
         return stacked if self.stacked else self.type(*(value[0] for value in stacked))
 
 
-def distinct(seeds: Sequence[int], device: torch.device) -> tuple[list[int], Tensor | None]:
-    """The distinct seeds, and for each run the place of its own; None where there is only one."""
+def distinct(seeds: Sequence[int], device: torch.device) -> tuple[list[int], Tensor | slice | None]:
+    """The distinct seeds, and what gives each run the values of its own; None where there is only one."""
     unique = list(dict.fromkeys(seeds))
+    if len(unique) == len(seeds) > 1:
+        return unique, slice(None)  # nothing is copied
     which = torch.tensor([unique.index(seed) for seed in seeds], device=device)
     return unique, which if len(unique) > 1 else None
 

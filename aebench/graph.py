@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import linecache
 import operator
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx import Graph, Node, graph_module
+from torch.fx import Graph, GraphModule, Node, graph_module
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import register_flop_formula
 
 aten: Any = torch.ops.aten
 
@@ -30,8 +29,19 @@ ROUNDED = (*PRODUCTS, aten.addmm.default, aten.baddbmm.default, aten.convolution
 
 SHARED = 2**15
 """Elements from which on threads share a sum."""
-LARGE = 2**22
-"""Multiply-adds from which on a product is large."""
+LARGE = 2**20
+"""Multiply-adds from which on a product is large: oneDNN asks for 5 to 10 µs more than a BLAS before it begins."""
+DIRECT = {
+    operation: getattr(torch, operation.overloadpacket.__name__)
+    for operation in (
+        aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.mul.Scalar, aten.div.Tensor, aten.div.Scalar,
+        aten.neg.default, aten.exp.default, aten.log.default, aten.relu.default, aten.sigmoid.default,
+        aten.tanh.default, aten.pow.Tensor_Scalar, aten.sum.dim_IntList, aten.mean.dim, aten.cat.default,
+        aten.transpose.int, aten.t.default, aten.unsqueeze.default, aten.reshape.default, aten.select.int,
+        aten.mm.default, aten.bmm.default, aten.addmm.default, aten.baddbmm.default,
+    )
+}  # fmt: skip
+"""Operations of which torch has a function that takes the same arguments."""
 LAST: dict[str, Any] = {"memory_format": torch.channels_last}
 
 
@@ -85,6 +95,19 @@ def sums_to_one(graph: Graph) -> bool:
         and value(node.args[0]).numel() >= SHARED  # type: ignore[arg-type]
         for node in calls(graph)
     )
+
+
+def rewrite(graph: Graph, device: str, products: torch.dtype | None = None) -> None:
+    """All of it, for a kind of device; `products` as in `packing.trace`."""
+    simplify(graph)
+    orient(graph)
+    if device == "cpu":
+        add_biases(graph)
+        pieces_whole(graph)
+    if products is not None:
+        round_products(graph, products)
+    if device == "cpu":
+        channels_last(graph)
 
 
 def simplify(graph: Graph) -> None:
@@ -152,56 +175,54 @@ def channels_last(graph: Graph) -> None:
         node.args = (*given, *node.args[first:])
 
 
-def onednn_linear() -> Any:
-    """`(x, weight, bias, "none", [], "") -> x weightᵀ + bias` by oneDNN; None where torch was built without it."""
-    there = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    return torch.ops.mkldnn._linear_pointwise.default if there else None
-
-
-def onednn(graph: Graph) -> None:
-    """Large products of float32 go through oneDNN, those of a pack run by run; what it adds up is float32 too.
-
-    On a CPU with AVX-512 it is up to twice as fast as the BLAS behind torch's own (tests/benchmarks/training.py).
-    """
-    linear = onednn_linear()
-    if linear is None:
-        return
+def add_biases(graph: Graph) -> None:
+    """A sum of batched products and a row for each run becomes one operation, as it is for a single run."""
     for node in calls(graph):
-        if node.target not in (aten.mm.default, aten.addmm.default, aten.bmm.default):
+        if node.target is not aten.add.Tensor or node.kwargs or not all(isinstance(a, Node) for a in node.args):
             continue
-        *bias, a, b = node.args
-        (*runs, rows, inner), columns = value(a).shape, value(b).shape[-1]  # type: ignore[arg-type]
-        plain = not node.kwargs and all(value(addend).shape == (columns,) for addend in bias)  # type: ignore[arg-type]
-        if not plain or value(node).dtype != torch.float32 or rows * inner * columns < LARGE:
-            continue
-        with graph.inserting_before(node):
-            weight, whole = _transposed(graph, b), value(node)
-            pairs = [(a, weight)] if not runs else [_chosen(graph, a, weight, run) for run in range(runs[0])]
-            each = [graph.call_function(linear, (*p, *(bias or [None]), "none", [], "")) for p in pairs]
-            for new in each:
-                new.meta["val"] = whole[0] if runs else whole
-            new = graph.call_function(aten.stack.default, (each,)) if runs else each[0]
-        new.meta["val"] = whole
-        node.replace_all_uses_with(new)
+        for product, row in (node.args, node.args[::-1]):
+            runs, _, outputs = whole = value(node).shape if value(node).ndim == 3 else (0, 0, 0)
+            plain = product.target is aten.bmm.default and len(product.users) == 1 and value(product).shape == whole  # type: ignore[union-attr]
+            if plain and value(row).shape == (runs, 1, outputs) and value(row).dtype == value(product).dtype:  # type: ignore[arg-type]
+                node.target, node.args = aten.baddbmm.default, (row, *product.args)  # type: ignore[union-attr]
+                break
     graph.eliminate_dead_code()
 
 
-def _chosen(graph: Graph, a: Any, b: Node, run: int) -> tuple[Node, ...]:
-    """The factors of one run."""
-    found: list[Node] = []
-    for factor in (a, b):
-        found.append(graph.call_function(aten.select.int, (factor, 0, run)))
-        found[-1].meta["val"] = value(factor)[0]
-    return tuple(found)
+def pieces_whole(graph: Graph) -> None:
+    """The parts into which a tensor is split along its last axis are copied where several operations read them.
+
+    On a CPU an operation on rows of a few numbers each, with gaps between them, takes several times as long.
+    """
+    for node in calls(graph):
+        if node.target is not operator.getitem or node.args[0].target is not aten.split.Tensor or len(node.users) < 2:  # type: ignore[union-attr]
+            continue
+        if not value(node).is_contiguous():
+            with graph.inserting_after(node):
+                whole = graph.call_function(aten.clone.default, (node,), {"memory_format": torch.contiguous_format})
+            whole.meta["val"] = value(node).contiguous()
+            node.replace_all_uses_with(whole, delete_user_cb=lambda user, whole=whole: user is not whole)
 
 
-def linear_flops(x: tuple[int, ...], weight: tuple[int, ...], *rest: Any, **kwargs: Any) -> int:
-    """2 a multiply-add, as torch counts its own products."""
-    return 2 * x[0] * x[1] * weight[0]
+def large_products(graphs: Iterable[Graph]) -> bool:
+    """Whether matrix products have many multiply-adds each, in the mean: then it pays to look for the fastest."""
+    sizes = [
+        value(node).numel() * value(node.args[-2]).shape[-1]  # type: ignore[arg-type]
+        for graph in graphs
+        for node in calls(graph)
+        if node.target in (*PRODUCTS, aten.addmm.default, aten.baddbmm.default)
+    ]
+    return sum(sizes) >= LARGE * max(len(sizes), 1)
 
 
-if onednn_linear() is not None:
-    register_flop_formula(torch.ops.mkldnn._linear_pointwise)(linear_flops)
+def direct(recorded: GraphModule) -> GraphModule:
+    """The same step by torch's own functions, which take half as long from Python as the operations behind them."""
+    graph = Graph()
+    graph.output(graph.graph_copy(recorded.graph, {}))
+    graph.set_codegen(vars(recorded.graph)["_codegen"])
+    for node in calls(graph):
+        node.target = DIRECT.get(node.target, node.target)  # type: ignore[arg-type]
+    return GraphModule(recorded, graph)
 
 
 def is_view(node: Node) -> bool:

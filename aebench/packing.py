@@ -176,13 +176,7 @@ def trace(
     recorded = record(differentiated)
     if graph.writes(recorded.graph):  # a network or loss that works in place: said anew without
         recorded = record(functionalize(recorded))
-    graph.simplify(recorded.graph)
-    graph.orient(recorded.graph)
-    if products is not None:
-        graph.round_products(recorded.graph, products)
-    if batch.x.device.type == "cpu":
-        graph.channels_last(recorded.graph)
-        graph.onednn(recorded.graph)
+    graph.rewrite(recorded.graph, batch.x.device.type, products)
     recorded.recompile()
     return recorded
 
@@ -205,6 +199,9 @@ class Pack:
             self.buffers = {name: state[name] for name in self.buffers}
         self.losses = {part: mean_terms(loss) for part, loss in variant.losses.items()}
         self.traced: dict[str, GraphModule] = {}
+        self.calls: dict[str, GraphModule] = {}
+        self.large = False
+        """Whether its products are large (`graph.large_products`)."""
         self.players: dict[str, tuple[list[Tensor], StackedOptimizer]] = {}
         for part in self.losses:
             mine = {name: t for name, t in self.parameters.items() if not part or name.startswith(part + ".")}
@@ -235,6 +232,8 @@ class Pack:
             own = [name for name, leaf in self.parameters.items() if id(leaf) in mine]
             call = partial(self.call, self.losses[part])
             self.traced[part] = trace(call, own, self.leaves, batch, hp, products)
+            self.calls[part] = graph.direct(self.traced[part])
+        self.large = graph.large_products(step.graph for step in self.traced.values())
 
     @property
     def bytes(self) -> int:
@@ -263,7 +262,7 @@ class Pack:
         logged: dict[str, Tensor] = {}
         for part, (_, optimizer) in self.players.items():
             with torch.no_grad():
-                terms, gradients = self.traced[part](self.leaves, batch.x, batch.noise, hp)
+                terms, gradients = self.calls[part](self.leaves, batch.x, batch.noise, hp)
             optimizer.step(gradients, i)
             logged |= {f"{part}/{name}" if part else name: term.detach() for name, term in terms.items()}
         if self.variant.after is not None:

@@ -19,9 +19,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from aebench import graph
+from aebench.arithmetic import arithmetic
 from aebench.clock import clock
-from aebench.device import arithmetic, free_bytes
+from aebench.device import free_bytes
 from aebench.effort import first_batch, step_flops
 from aebench.feed import Batch, Examples
 from aebench.optim import buffers
@@ -152,11 +152,11 @@ def rate(device: torch.device, dtype: torch.dtype, precision: str) -> float:
     side = SIDES[device.type]
     a = torch.linspace(-1, 1, side * side, device=device).view(side, side).to(dtype)
     result = torch.empty_like(a)
-    ways: list[Callable[[], Tensor]] = [lambda: torch.mm(a, a, out=result)]
-    if device.type == "cpu" and dtype == torch.float32 and (linear := graph.onednn_linear()) is not None:
-        ways.append(lambda: linear(a, a, None, "none", [], ""))
-    with arithmetic(device, precision):
-        return 2 * side**3 / min(best(way, device) for way in ways)
+    times: list[float] = []
+    for large in (False, True):
+        with arithmetic(device, precision, large):
+            times.append(best(lambda: torch.mm(a, a, out=result), device))
+    return 2 * side**3 / min(times)
 
 
 def best(call: Callable[[], Tensor], device: torch.device) -> float:

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from aebench import graph, packing, streams
+from aebench.arithmetic import arithmetic
 from aebench.checkpoint import Checkpoint
 from aebench.clock import clock
 from aebench.course import Best, Curve, diverged, kept, restored
-from aebench.device import arithmetic, free_bytes
+from aebench.device import free_bytes
 from aebench.engine import Engine, Mode, Terms
 from aebench.feed import Batch, Examples, Feed, Hyper, blocks
 from aebench.optim import Descent
@@ -123,7 +124,7 @@ def train(
         for each in (pack, hyper):
             each.fill([step / budget.steps for step in range(done, done + streams.CHUNK)])
         feed.fill(chunk)
-        with arithmetic(device, budget.precision):
+        with arithmetic(device, budget.precision, pack.large):
             curve.log.append(loop.run(count))
         if (chunk + 1) % stride == 0 or chunk == chunks - 1:
             on_point(done + count, curve.point(done + count)[first_loss(variant)])
@@ -173,8 +174,8 @@ def threads(pack: Pack, feed: Feed, hyper: Hyper) -> tuple[int, ...]:
     found: list[list[Any]] = []
     for number in (most, 1):
         torch.set_num_threads(number)
-        with torch.no_grad():
-            found.append(tree_leaves([step(pack.leaves, batch.x, batch.noise, hp) for step in pack.traced.values()]))
+        with torch.no_grad(), arithmetic(batch.x.device, "fp32", pack.large):
+            found.append(tree_leaves([step(pack.leaves, batch.x, batch.noise, hp) for step in pack.calls.values()]))
     torch.set_num_threads(most)
     return (most, 1) if all(map(torch.equal, *found)) else (most,)
 

@@ -1,4 +1,4 @@
-"""The first layer of runs that share a batch: as batched products, as one wide product, or run by run in oneDNN.
+"""The first layer of runs that share a batch: as batched products, as one wide product, each in two libraries.
 
     python tests/benchmarks/first_layer.py [--device cpu] [--out FILE]
 
@@ -12,15 +12,16 @@ import argparse
 import json
 import statistics
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from aebench.arithmetic import arithmetic
 from aebench.clock import clock
 from aebench.device import choose, keep_memory, made
-from aebench.graph import onednn_linear
 
 BATCH = 128
 SHAPES = ((2, 64), (64, 64), (784, 32), (784, 128), (784, 512))
@@ -33,7 +34,6 @@ def ways(inputs: int, outputs: int, runs: int, device: torch.device) -> dict[str
     w = torch.randn(runs, outputs, inputs, generator=random, device=device)
     back = torch.randn(runs, BATCH, outputs, generator=random, device=device)
     each = x.expand(runs, BATCH, inputs)
-    linear = onednn_linear() if device.type == "cpu" else None
 
     def batched() -> Tensor:
         torch.bmm(each, w.transpose(1, 2))
@@ -44,11 +44,14 @@ def ways(inputs: int, outputs: int, runs: int, device: torch.device) -> dict[str
         out.view(BATCH, runs, outputs).transpose(0, 1).contiguous()  # the layers that follow are batched products
         return back.transpose(0, 1).reshape(BATCH, runs * outputs).T @ x
 
-    def by_onednn() -> Tensor:
-        torch.stack([linear(x, w[run], None, "none", [], "") for run in range(runs)])
-        return torch.stack([linear(back[run].T, x.T, None, "none", [], "") for run in range(runs)])
+    def in_onednn(call: Callable[[], Tensor]) -> Tensor:
+        with arithmetic(device, "fp32", large=True):
+            return call()
 
-    return {"batched": batched, "wide": wide} | ({"run by run in oneDNN": by_onednn} if linear else {})
+    found = {"batched": batched, "wide": wide}
+    if device.type == "cpu":
+        found |= {f"{name}, oneDNN": partial(in_onednn, call) for name, call in found.items()}
+    return found
 
 
 def measure(inputs: int, outputs: int, runs: int, device: torch.device, rounds: int) -> dict[str, Any]:

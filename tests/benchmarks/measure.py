@@ -19,6 +19,8 @@ from aebench.device import choose
 
 HERE = Path(__file__).parent
 DEVICES = ("cpu", "cuda", "mps")
+LIMIT = "300"
+"""Seconds of a point of a curve: enough for 512 runs, and for a width of 4096, on two cores."""
 
 
 def script(out: Path, name: str, *words: str) -> list[str]:
@@ -38,7 +40,7 @@ def commands(device: str, out: Path) -> dict[str, list[str]]:
         "bench": [sys.executable, "-m", "aebench", "bench", *on, "--out", str(out / "bench")],
     }
     for axis in ("runs", "batch", "width", "examples"):
-        words = ["bench", *on, "--grow", axis, "--out", str(out / f"grow_{axis}")]
+        words = ["bench", *on, "--grow", axis, "--limit", LIMIT, "--out", str(out / f"grow_{axis}")]
         found[f"grow_{axis}"] = [sys.executable, "-m", "aebench", *words]
     own = ("training", "busy", "pack_size", "traffic") if device == "cpu" else ()
     return found | {name: script(out, f"{name}.py") for name in own}
