@@ -1,7 +1,7 @@
 """The recorded step, rewritten: what does nothing left out, and products in the layout and precision wanted.
 
 A step is recorded as a flat graph of tensor operations (`packing.trace`), and each function here rewrites such a graph.
-`simplify` leaves every bit as it was; `orient` may change how a product rounds; `round_products` is a precision.
+`orient` and `add_biases` may change how a product rounds, `round_products` is a precision; all else leaves every bit.
 """
 
 from __future__ import annotations

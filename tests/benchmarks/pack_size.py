@@ -1,6 +1,6 @@
 """Whether a large pack trains faster in parts that stay in a cache: seconds of the parts over those of the whole.
 
-    python tests/benchmarks/pack_size.py [--rounds 7] [--out FILE]
+    python tests/benchmarks/pack_size.py [--rounds 5] [--out FILE]
 
 prints, and writes as JSON, each ratio as a median with its quartiles over rounds in which every split has its turn,
 with one thread or all, whichever is faster for it. Below 1 the split pays, its recordings not counted. It is of a CPU:
@@ -30,10 +30,10 @@ class Net(NamedTuple):
     name: str
     network: MLP
     x: Tensor
-    runs: tuple[int, ...] = (64, 128)
+    runs: tuple[int, ...] = (64, 512)
 
 
-PARTS = (8, 16, 32)
+PARTS = (16, 64, 128, 256)
 STEPS = 32
 
 
@@ -54,7 +54,8 @@ def seconds(net: Net, size: int, runs: int) -> float:
 
 def measure(net: Net, runs: int, rounds: int) -> dict[str, Any]:
     """One network, so many runs at once: seconds of each round, and their ratios to the whole."""
-    ways = {size: best(lambda s=size: seconds(net, s, runs)) for size in (*PARTS, runs)}
+    sizes = [size for size in PARTS if runs // 8 <= size < runs]
+    ways = {size: best(lambda s=size: seconds(net, s, runs)) for size in (*sizes, runs)}
     times: dict[int, list[float]] = {size: [] for size in ways}
     for i in range(rounds + 1):
         for size in list(ways) if i % 2 else reversed(list(ways)):
@@ -62,7 +63,7 @@ def measure(net: Net, runs: int, rounds: int) -> dict[str, Any]:
             if i:  # the first is a warm-up
                 times[size].append(took)
     ratios = {
-        size: statistics.quantiles([a / b for a, b in zip(times[size], times[runs], strict=True)]) for size in PARTS
+        size: statistics.quantiles([a / b for a, b in zip(times[size], times[runs], strict=True)]) for size in sizes
     }
     return {
         "net": net.name, "runs": runs,
@@ -75,7 +76,7 @@ def measure(net: Net, runs: int, rounds: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     keep_memory()  # as the command line does
