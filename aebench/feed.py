@@ -61,6 +61,11 @@ def _batch(x: Tensor, noise: dict[str, Tensor], x_dim: int | None, noise_dim: in
     return Batch((noise[BINARIZE] < x).to(x.dtype), rest, noise_dim, noise_dim)
 
 
+KEPT = 2**28
+"""Bytes of permutations that are kept from one chunk to the next: drawn anew for each, those of a million examples cost
+as much as the chunk's steps."""
+
+
 class Feed:
     """Batches and noise of every step of a pack, as functions of (seed, step).
 
@@ -73,16 +78,27 @@ class Feed:
         self.seeds, self.which = distinct(seeds, examples.x.device)
         self.order = torch.empty(0)
         self.noise: dict[str, Tensor] = {}
+        self.epochs: dict[int, tuple[int, Tensor]] = {}
+        """The last epoch of each seed, and its permutation."""
 
     def fill(self, chunk: int) -> None:
         """Draw order and noise of the chunk's 32 steps, over those of the last: a CUDA graph reads them there."""
         device, n, size = self.examples.x.device, len(self.examples.x), streams.CHUNK * self.batch
-        orders = [streams.order(seed, n, chunk * size, (chunk + 1) * size) for seed in self.seeds]
+        orders = [streams.order(seed, n, chunk * size, (chunk + 1) * size, self.permutation) for seed in self.seeds]
         order = torch.stack(orders).view(len(orders), streams.CHUNK, self.batch)
         self.order = refill(self.order, order.pin_memory() if device.type == "cuda" else order, device)
         for name, spec in self.specs.items():
             draws = [streams.noise_chunk(seed, name, chunk, spec, str(device)) for seed in self.seeds]
             self.noise[name] = refill(self.noise.get(name, torch.empty(0)), torch.stack(draws).to(self.dtype), device)
+
+    def permutation(self, seed: int, n: int, epoch: int) -> Tensor:
+        """As `streams.permutation`; drawn once an epoch where there is room for those of all seeds."""
+        if seed in self.epochs and self.epochs[seed][0] == epoch:
+            return self.epochs[seed][1]
+        drawn = streams.permutation(seed, n, epoch)
+        if len(self.seeds) * drawn.nbytes <= KEPT:
+            self.epochs[seed] = epoch, drawn
+        return drawn
 
     @property
     def bytes(self) -> int:

@@ -33,8 +33,8 @@ PACKED = {"connected": 1_000_000, "convolutional": 30_000}
 
 Measured by tests/benchmarks/training.py, four runs packed against one by one, each at its best number of threads:
 fully connected nets gain 2.5 at 10 thousand parameters, 1.72 at 238 thousand, 1.59 [1.34, 1.70] at 540 thousand and
-nothing certain at 1.3 million (1.11 [.87, 1.30]); eight of 0.82 million take 4.6 steps of the lean loop, one by one 5.9.
-Convolutional ones gain 1.83 at 24 thousand and lose .90 at 56 thousand.
+nothing certain at 1.3 million (1.11 [.87, 1.30]); eight of 0.82 million take 4.6 steps of the lean loop, one by one
+5.9. Convolutional ones gain 1.83 at 24 thousand and lose .90 at 56 thousand.
 """
 ONE_THREAD = {"connected": 100_000, "convolutional": 30_000}
 """Parameters up to which a net is measured with one thread."""

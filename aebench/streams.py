@@ -8,6 +8,7 @@ kept; step t can be drawn again from t alone.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -33,18 +34,25 @@ def generator(seed: int, purpose: Purpose, name: str = "", index: int = 0, devic
     return torch.Generator(device).manual_seed(key(seed, purpose, name, index))
 
 
-def order(seed: int, n: int, start: int, stop: int) -> Tensor:
+def permutation(seed: int, n: int, epoch: int) -> Tensor:
+    """The order of `n` examples in one epoch, int64, on the CPU."""
+    import torch
+
+    return torch.randperm(n, generator=generator(seed, "order", index=epoch), device="cpu")
+
+
+def order(
+    seed: int, n: int, start: int, stop: int, permuted: Callable[[int, int, int], Tensor] = permutation
+) -> Tensor:
     """Positions `start` to `stop` of the endless concatenation of permutations of `n` examples, int64, on the CPU.
 
-    No tail is dropped, and a batch may exceed the data.
+    No tail is dropped, and a batch may exceed the data. `permuted` gives what `permutation` does.
     """
     import torch
 
     epochs = range(start // n, -(-stop // n))
-    sources = (generator(seed, "order", index=epoch) for epoch in epochs)
-    whole = torch.cat([torch.randperm(n, generator=source, device="cpu") for source in sources])
-    offset = epochs.start * n
-    return whole[start - offset : stop - offset]
+    parts = [permuted(seed, n, epoch)[max(start - epoch * n, 0) : stop - epoch * n] for epoch in epochs]
+    return torch.cat(parts)
 
 
 def draw(spec: Normal | Uniform, count: int, source: Generator) -> Tensor:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from aebench import feed as feeds
 from aebench import packing, streams
 from aebench.feed import BINARIZE, BLOCK, Examples, Feed, blocks
 from aebench.networks import MLP
@@ -171,6 +172,24 @@ def test_a_run_is_fed_by_its_seed_and_not_by_its_pack(seeds: list[int]) -> None:
     for run, seed in enumerate(seeds):
         assert torch.equal(x[run].flatten().long(), streams.order(seed, 10, 2 * 128, 3 * 128))
         assert torch.equal(z[run], torch.randn((32, 4, 2), generator=source(f"{seed}/noise/z/2")))
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_a_permutation_is_drawn_once_an_epoch_where_there_is_room(room: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 300 examples in batches of 4, 128 a chunk; the batches are the same either way."""
+    drawn: list[tuple[int, int]] = []
+    draw = streams.permutation
+    monkeypatch.setattr(streams, "permutation", lambda *key: (drawn.append((key[0], key[2])), draw(*key))[1])
+    monkeypatch.setattr(feeds, "KEPT", 2 * 300 * 8 if room else 2 * 300 * 8 - 1)
+    seen = feed([5, 6], 300)
+    straight = {seed: torch.cat([draw(seed, 300, epoch) for epoch in range(3)]) for seed in (5, 6)}
+    for i, chunk in enumerate((0, 1, 2, 3, 4, 1, 4)):  # 640 examples, then back and on
+        if i == 5:
+            assert len(drawn) == 2 * (3 if room else 7)
+            assert set(drawn) == {(seed, epoch) for seed in (5, 6) for epoch in range(3)}
+        x = steps(seen, chunk, 2)[0]
+        for run, seed in enumerate(straight):
+            assert torch.equal(x[run].flatten().long(), straight[seed][128 * chunk : 128 * (chunk + 1)])
 
 
 def test_what_all_runs_share_has_no_axis_of_runs() -> None:
