@@ -78,6 +78,10 @@ def exact(
         cudnn.deterministic, cudnn.benchmark = before
 
 
+KEPT_BLOCK = 2**25
+"""Bytes of the largest block that `keep_memory` can keep: glibc knows no larger limit."""
+
+
 def keep_memory() -> None:
     """Let the process keep what it has freed, where the C library is glibc: the next step asks for the same again.
 
@@ -87,7 +91,7 @@ def keep_memory() -> None:
     """
     with suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_MMAP_THRESHOLD, 2**25)
+        mallopt(_MMAP_THRESHOLD, KEPT_BLOCK)
         mallopt(_TRIM_THRESHOLD, 2**31 - 1)
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from aebench.clock import clock
+from aebench.device import KEPT_BLOCK
 from aebench.engine import Mode
 from aebench.errors import InputError
-from aebench.feed import Examples
+from aebench.feed import Examples, Hyper
 from aebench.streams import CHUNK
-from aebench.train import Budget, Setting, TooLarge, train
+from aebench.train import DTYPES, Budget, Setting, TooLarge, train
 from aebench.variant import Network, Shape, Variant
 
 SETTLED = {"cpu": 3 * CHUNK, "mps": CHUNK, "cuda": 4 * CHUNK}
@@ -108,13 +113,18 @@ def together(
 ) -> tuple[int, Mapping[str, Any]]:
     """`parts` of a real pack, measured on the device of the examples; and what a document says of it.
 
-    On a CPU all stay together, and what trains together depends on the suite alone: there a run costs the same in packs
-    of 16 to 64 (0.53, 0.55 and 0.58 ms a step of 784-32-32: tests/benchmarks/results/cpu/training.json), and none gets
-    cheaper in parts (tests/benchmarks/pack_size.py).
+    On a CPU nothing is measured, and what trains together depends on the suite alone: as many runs as leave each tensor
+    of a step within a block of memory that the process keeps. Within it a run costs the same in packs of 16 to 64
+    (0.53, 0.55 and 0.58 ms a step of 784-32-32), beyond it four times as much (tests/benchmarks/pack_size.py).
     """
     device = examples.x.device
-    if device.type == "cpu" or recipe[0].fit is not None:
+    if recipe[0].fit is not None:
         return 1, {}
+    if device.type == "cpu":
+        block = (
+            largest(*recipe, settings[0], budget.batch, tuple(examples.x.shape[1:])) * DTYPES[budget.precision].itemsize
+        )
+        return min(len(settings), -(-len(settings) * block // KEPT_BLOCK)), {}
     asked = replace(budget, steps=ASKED)
     time = lambda size: sample(*recipe, settings[:size], asked, examples, engine)  # noqa: E731
     try:
@@ -125,6 +135,35 @@ def together(
         return 1, {}
     said = {str(size): {"seconds": one.seconds, "compile": one.compile} for size, one in found.items()}
     return number, {"pack_size": said} if said else {}
+
+
+def largest(variant: Variant, network: Network, sizes: Any, setting: Setting, batch: int, event_shape: Shape) -> int:
+    """Numbers in the largest tensor of a run's step: a parameter, the batch, or what a loss computes from it."""
+    meta, numbers = torch.device("meta"), [batch * math.prod(event_shape)]
+    with contextlib.suppress(Exception, SystemExit):  # which is met again, and recorded, where the run is trained
+        with meta:
+            net = variant.build(event_shape, network, sizes)
+        numbers += [parameter.numel() for parameter in net.parameters()]
+        noise = variant.noise(batch, event_shape, sizes)
+        draws = {name: torch.empty(spec.shape, device=meta) for name, spec in noise.items()}
+        hp = Hyper(variant, [setting], False, meta, torch.float32).at(0.0)
+        with Results(numbers), meta:
+            for loss in variant.losses.values():
+                loss(net, torch.empty(batch, *event_shape, device=meta), draws, hp)
+    return max(numbers)
+
+
+class Results(TorchDispatchMode):
+    """Notes how many numbers each result of an operation has."""
+
+    def __init__(self, numbers: list[int]) -> None:
+        super().__init__()
+        self.numbers = numbers
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        self.numbers += [leaf.numel() for leaf in tree_leaves(found) if isinstance(leaf, torch.Tensor)]
+        return found
 
 
 def small(variant: Variant, network: Network, sizes: Any, event_shape: Shape, limits: Mapping[str, int]) -> bool:

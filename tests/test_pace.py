@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,38 @@ def test_on_a_cpu_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = [Setting(seed) for seed in range(64)]
     recipe = ae, MLP((4,)), ae.sizes(latent=2)
     assert pace.together(recipe, settings, Budget(LONG), Examples(torch.rand(8, 1, 4, 4)), "auto") == (1, {})
+
+
+@pytest.mark.parametrize(
+    ("hidden", "event", "batch", "precision", "runs", "number"),
+    [  # 32 MiB are 2^23 numbers of float32
+        ((32, 32), (1, 28, 28), 128, "fp32", 64, 1),
+        ((32, 32), (1, 28, 28), 128, "fp32", 512, 7),  # the batch: 512 x 128 x 784 = 6.125 x 2^23
+        ((32, 32), (1, 28, 28), 128, "fp64", 512, 13),
+        ((64,), (4,), 128, "fp32", 1024, 1),  # a layer: 1024 x 128 x 64 = 2^23
+        ((64,), (4,), 128, "fp32", 1025, 2),
+        ((512,), (1, 28, 28), 128, "fp32", 20, 1),  # the weights: 20 x 784 x 512 = 0.96 x 2^23
+        ((512,), (1, 28, 28), 128, "fp32", 21, 2),
+        ((4096,), (1, 64, 64), 128, "fp32", 3, 3),  # each alone has more
+    ],
+)
+def test_on_a_cpu_the_largest_tensor_of_a_step_stays_in_a_block(
+    hidden: tuple[int, ...], event: tuple[int, ...], batch: int, precision: Any, runs: int, number: int
+) -> None:
+    vae, budget = resolve(VARIANTS, "variants", "vae"), Budget(LONG, batch, precision=precision)
+    settings = [Setting(seed, {"beta": 0.5}) for seed in range(runs)]
+    recipe, x = (vae, MLP(hidden), vae.sizes(latent=2)), Examples(torch.empty(8, *event))
+    assert pace.together(recipe, settings, budget, x, "auto") == (number, {})
+
+
+def test_a_loss_that_knows_no_shapes_counts_by_its_weights_and_data() -> None:
+    def fails(*_: Any) -> Any:
+        raise ValueError
+
+    ae = replace(resolve(VARIANTS, "variants", "ae"), losses={"": fails})
+    arguments = ae.sizes(latent=2), Setting(), 16
+    assert pace.largest(ae, MLP((100,)), *arguments, (50,)) == 100 * 50
+    assert pace.largest(ae, MLP((4,)), *arguments, (50,)) == 16 * 50
 
 
 @pytest.mark.parametrize("error", [InputError("no"), RuntimeError("a fault")])

@@ -1,6 +1,6 @@
 """Whether a large pack trains faster in parts that stay in a cache: seconds of the parts over those of the whole.
 
-    python tests/benchmarks/pack_size.py [--rounds 5] [--out FILE]
+    python tests/benchmarks/pack_size.py [--rounds 3] [--out FILE]
 
 prints, and writes as JSON, each ratio as a median with its quartiles over rounds in which every split has its turn,
 with one thread or all, whichever is faster for it. Below 1 the split pays, its recordings not counted. It is of a CPU:
@@ -30,10 +30,10 @@ class Net(NamedTuple):
     name: str
     network: MLP
     x: Tensor
-    runs: tuple[int, ...] = (64, 512)
+    runs: tuple[int, ...] = (64, 256)
 
 
-PARTS = (16, 64, 128, 256)
+PARTS = (16, 32, 64, 128)
 STEPS = 32
 
 
@@ -76,7 +76,7 @@ def measure(net: Net, runs: int, rounds: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     keep_memory()  # as the command line does
