@@ -240,6 +240,7 @@ def test_code_that_hangs_is_interrupted(sound: Path, tmp_path: Path, monkeypatch
     (tmp_path / "mine.py").write_text(HANGING)
     monkeypatch.setattr(Worker, "check", lambda self, pack: self.holding.dataset(pack[0].spec))
     monkeypatch.setattr(Worker, "together", lambda self, pack: True)
+    monkeypatch.setattr(Worker, "parts", lambda self, pack: (1, {}))
     monkeypatch.setattr(Worker, "set_threads", lambda self, spec: None)
     content = SUITE.replace("variant: vae", f"variant: '{tmp_path}/mine.py:HANGING'") + "time_limit: 0.2\n"
     done = go(tmp_path, content, allow_code=True)
