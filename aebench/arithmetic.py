@@ -16,7 +16,7 @@ def arithmetic(device: torch.device, precision: str, large: bool = False) -> Gen
     """Products and convolutions of float32 as this precision has them; torch is left as it was found.
 
     On CUDA in TF32 for "tf32", else exact. On a CPU they are exact whatever the precision; `large` products are left to
-    oneDNN where it is exact (`onednn_is_exact`).
+    oneDNN where it is exact (`onednn_is_exact`); meanwhile torch refuses to tell `torch.get_float32_matmul_precision`.
     """
     import torch
 
