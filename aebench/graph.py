@@ -190,18 +190,15 @@ def add_biases(graph: Graph) -> None:
 
 
 def pieces_whole(graph: Graph) -> None:
-    """The parts into which a tensor is split along its last axis are copied where several operations read them.
-
-    On a CPU an operation on rows of a few numbers each, with gaps between them, takes several times as long.
-    """
+    """Parts of a tensor that is split along its last axis are copied for several readers: short rows apart are slow."""
     for node in calls(graph):
-        if node.target is not operator.getitem or node.args[0].target is not aten.split.Tensor or len(node.users) < 2:  # type: ignore[union-attr]
+        part = node.target is operator.getitem and node.args[0].target is aten.split.Tensor  # type: ignore[union-attr]
+        if not part or len(node.users) < 2 or value(node).is_contiguous():
             continue
-        if not value(node).is_contiguous():
-            with graph.inserting_after(node):
-                whole = graph.call_function(aten.clone.default, (node,), {"memory_format": torch.contiguous_format})
-            whole.meta["val"] = value(node).contiguous()
-            node.replace_all_uses_with(whole, delete_user_cb=lambda user, whole=whole: user is not whole)
+        with graph.inserting_after(node):
+            whole = graph.call_function(aten.contiguous.default, (node,))
+        whole.meta["val"] = value(node).contiguous()
+        node.replace_all_uses_with(whole, delete_user_cb=lambda user, whole=whole: user is not whole)
 
 
 def large_products(graphs: Iterable[Graph]) -> bool:
