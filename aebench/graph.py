@@ -213,7 +213,7 @@ def large_products(graphs: Iterable[Graph]) -> bool:
 
 
 def direct(recorded: GraphModule) -> GraphModule:
-    """The same step by torch's own functions, which take half as long from Python as the operations behind them."""
+    """The same step by torch's own functions, which are quicker to call from Python than the operations behind them."""
     graph = Graph()
     graph.output(graph.graph_copy(recorded.graph, {}))
     graph.set_codegen(vars(recorded.graph)["_codegen"])

@@ -115,7 +115,7 @@ def together(
 
     On a CPU nothing is measured, and what trains together depends on the suite alone: as many runs as leave each tensor
     of a step within a block of memory that the process keeps. Within it a run costs the same in packs of 16 to 64
-    (0.53, 0.55 and 0.58 ms a step of 784-32-32), beyond it four times as much (tests/benchmarks/pack_size.py).
+    (0.53, 0.55 and 0.58 ms a step of 784-32-32), beyond it several times as much (tests/benchmarks/pack_size.py).
     """
     device = examples.x.device
     if recipe[0].fit is not None:
@@ -147,13 +147,13 @@ def largest(variant: Variant, network: Network, sizes: Any, setting: Setting, ba
         noise = variant.noise(batch, event_shape, sizes)
         draws = {name: torch.empty(spec.shape, device=meta) for name, spec in noise.items()}
         hp = Hyper(variant, [setting], False, meta, torch.float32).at(0.0)
-        with Results(numbers), meta:
+        with ResultSizes(numbers), meta:
             for loss in variant.losses.values():
                 loss(net, torch.empty(batch, *event_shape, device=meta), draws, hp)
     return max(numbers)
 
 
-class Results(TorchDispatchMode):
+class ResultSizes(TorchDispatchMode):
     """Notes how many numbers each result of an operation has."""
 
     def __init__(self, numbers: list[int]) -> None:
