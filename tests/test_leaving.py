@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is always full")
+
 LEAVING = """
 import atexit, sys, threading, time
 from aebench import __main__ as command
@@ -68,9 +70,18 @@ def test_a_stream_that_is_closed_is_no_failure():
     assert leaving("sys.stdout.close()", stdout=subprocess.PIPE).returncode == 0
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is always full")
+@full_disk
 def test_what_cannot_be_written_is_no_success():
     with open("/dev/full", "w") as full:
         done = leaving("None", stdout=full)
     assert done.returncode != 0
     assert "No space left" in done.stderr
+
+
+@full_disk
+def test_a_table_that_cannot_be_written_is_one_line_and_no_failed_run():
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "aebench", "list"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr == "error: cannot write the output: No space left on device\n"

@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 some runs failed, or a change is worse; 2 bad usage or inp
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -41,7 +42,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="print JSON, for programs")
 
 
 def main() -> None:
-    """Entry point: an InputError is one line and exit code 2."""
+    """Entry point: an InputError, or a full disk behind stdout, is one line and exit code 2."""
     # before torch loads: threads wait for each other by spinning for some microseconds, then they give the core away
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
@@ -49,6 +50,11 @@ def main() -> None:
         app()
     except InputError as error:
         err.print(Text(f"error: {error}", style="red"), soft_wrap=True)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        err.print(Text(f"error: cannot write the output: {error.strerror}", style="red"), soft_wrap=True)
         sys.exit(2)
 
 
