@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from aebench import plots, plugins
 from aebench.groups import without_seed
+from aebench.reporting.beside import Beside
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -132,11 +133,11 @@ def draw(
                 open_[name, label] = iter(functions[name](rows[rows["data"] == label], arrays))
             elif label == data[0]:
                 open_[name, ""] = iter(functions[name](rows, arrays))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), Beside() as beside:
         # names are the users' own: no font has every letter, and no figure has room for every length
         warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from font|constrained_layout not applied", UserWarning)
         for name, drawing in _in_turn(open_, None if all_figures else WORK // len(frame)):
-            figures[name].drawings.append(_saved(drawing, files))
+            figures[name].drawings.append(_saved(drawing, files, beside))
         for name, label in [*open_]:
             begun = label in ("", *(drawing.data for drawing in figures[name].drawings))
             # of what was begun it must be known whether more would come: the next is made, and not saved
@@ -175,11 +176,11 @@ def _lowest_seeds(frame: DataFrame) -> DataFrame:
     return kept
 
 
-def _saved(drawing: plots.Drawing, files: Files) -> Shown:
+def _saved(drawing: plots.Drawing, files: Files, beside: Beside) -> Shown:
     from aebench.plots import style
 
     stem = files.claim("figures", drawing.name, ".png", ".svg")
-    style.save(drawing.figure, files.folder / "figures", stem.partition("/")[2])
+    beside.do(lambda: style.save(drawing.figure, files.folder / "figures", stem.partition("/")[2]))
     width, height = (round(SCREEN * inches) for inches in drawing.figure.get_size_inches())
     return Shown(stem, drawing.caption, drawing.alt, drawing.data, width, height)
 
