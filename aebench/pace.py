@@ -115,7 +115,8 @@ def together(
 
     On a CPU nothing is measured, and what trains together depends on the suite alone: as many runs as leave each tensor
     of a step within a block of memory that the process keeps. Within it a run costs the same in packs of 16 to 64
-    (0.53, 0.55 and 0.58 ms a step of 784-32-32), beyond it several times as much (tests/benchmarks/pack_size.py).
+    (0.52, 0.50 and 0.52 ms a step of 784-32-32), of 256 beyond it 1.7 times as much as of 128
+    (tests/benchmarks/pack_size.py).
     """
     device = examples.x.device
     if recipe[0].fit is not None:
