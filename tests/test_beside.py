@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -39,6 +40,19 @@ def test_one_core_is_no_reason_for_copies(tmp_path: Path, monkeypatch: pytest.Mo
     with Beside() as by:
         by.do(lambda: sign(tmp_path / "who"))
     assert int((tmp_path / "who").read_text()) == HERE
+
+
+@copies
+def test_a_worker_of_a_pool_makes_no_copies(tmp_path: Path):
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        pool.apply(_sign_by, (tmp_path / "who",))
+        worker = pool.apply(os.getpid)
+    assert int((tmp_path / "who").read_text()) == worker
+
+
+def _sign_by(file: Path) -> None:
+    with Beside(2) as by:
+        by.do(lambda: sign(file))
 
 
 @copies

@@ -21,8 +21,8 @@ class Beside:
 
     A copy (`fork`, as torch's loaders of data make them) has all that was made here, such as figures with functions in
     them, which could not be sent to another process. What a copy does not bring to a good and quiet end is done here
-    once more, so that errors and warnings are as without it. Where there is one core, or where libraries do not
-    outlive a fork (outside Linux), all is done here at once.
+    once more, so that errors and warnings are as without it. Where there is one core, where libraries do not outlive a
+    fork (outside Linux), and in a process that may have no others, all is done here at once.
     """
 
     def __init__(self, most: int | None = None) -> None:
@@ -31,7 +31,7 @@ class Beside:
 
     def do(self, work: Callable[[], object]) -> None:
         """Do it by the end of the `with` block; its files may not be there before."""
-        if self.most < 2:
+        if self.most < 2 or multiprocessing.current_process().daemon:
             work()
             return
         while len(self._running) >= self.most:
