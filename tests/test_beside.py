@@ -32,7 +32,14 @@ def test_all_is_done_by_the_end_of_the_block(tmp_path: Path, most: int):
         for i in range(6):
             by.do(lambda i=i: sign(tmp_path / str(i)))
     who = {int((tmp_path / str(i)).read_text()) for i in range(6)}
-    assert who == {HERE} if most == 1 else HERE not in who and len(who) == 6
+    assert who == {HERE} if most == 1 else HERE in who and len(who) == 6
+
+
+@copies
+def test_one_piece_of_work_is_no_reason_for_a_copy(tmp_path: Path):
+    with Beside(2) as by:
+        by.do(lambda: sign(tmp_path / "who"))
+    assert int((tmp_path / "who").read_text()) == HERE
 
 
 def test_one_core_is_no_reason_for_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -69,6 +76,7 @@ def test_copies_work_at_once(tmp_path: Path):
     with Beside(2) as by:
         by.do(lambda: meet("a", "b"))
         by.do(lambda: meet("b", "a"))
+        by.do(lambda: None)
     assert [(tmp_path / f"{one} met").read_text() for one in "ab"] == ["True", "True"]
 
 
@@ -78,8 +86,8 @@ def test_an_error_of_a_copy_is_one_of_the_process(tmp_path: Path, capfd: pytest.
         raise ValueError("a line")
 
     with pytest.raises(ValueError, match="a line"), Beside(2) as by:  # noqa: PT012
-        by.do(lambda: sign(tmp_path / "other"))
         by.do(fail)
+        by.do(lambda: sign(tmp_path / "other"))
     assert (tmp_path / "other").exists()
     assert capfd.readouterr() == ("", "")
 
@@ -96,6 +104,7 @@ def test_what_a_copy_did_not_live_to_do_is_done_here(tmp_path: Path, monkeypatch
 
     with Beside(2) as by:
         by.do(work)
+        by.do(lambda: None)
     assert int((tmp_path / "who").read_text()) == HERE
 
 
@@ -111,6 +120,7 @@ def test_a_warning_is_heard_unless_it_is_ignored(tmp_path: Path):
         with Beside(2) as by:
             by.do(lambda: warn("idle"))
             by.do(lambda: warn("grave"))
+            by.do(lambda: None)
     assert [str(warning.message) for warning in heard] == ["grave"]
     assert int((tmp_path / "idle").read_text()) != HERE
     assert int((tmp_path / "grave").read_text()) == HERE
@@ -124,6 +134,7 @@ def test_no_room_for_a_copy_is_no_failure(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "fork", refuse)
     with Beside(2) as by:
         by.do(lambda: sign(tmp_path / "who"))
+        by.do(lambda: None)
     assert int((tmp_path / "who").read_text()) == HERE
 
 
@@ -146,5 +157,6 @@ def test_an_interrupt_leaves_whole_files(tmp_path: Path):
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt), Beside(2) as by:  # noqa: PT012
         by.do(slow)
+        by.do(lambda: None)
         time.sleep(30)
     assert (tmp_path / "ended").exists()

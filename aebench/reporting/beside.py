@@ -17,7 +17,7 @@ PATIENCE = 60.0
 
 
 class Beside:
-    """As many copies of this process as it has cores, each of which does one piece of work and ends.
+    """As many copies of this process as it has cores, each of which does one piece of work and ends; it does the last.
 
     A copy (`fork`, as torch's loaders of data make them) has all that was made here, such as figures with functions in
     them, which could not be sent to another process. What a copy does not bring to a good and quiet end is done here
@@ -28,12 +28,18 @@ class Beside:
     def __init__(self, most: int | None = None) -> None:
         self.most = _cores() if most is None else most
         self._running: dict[int, tuple[BaseProcess, Callable[[], object]]] = {}
+        self._last: Callable[[], object] | None = None
 
     def do(self, work: Callable[[], object]) -> None:
         """Do it by the end of the `with` block; its files may not be there before."""
         if self.most < 2 or multiprocessing.current_process().daemon:
             work()
             return
+        if self._last is not None:
+            self._copy(self._last)
+        self._last = work
+
+    def _copy(self, work: Callable[[], object]) -> None:
         while len(self._running) >= self.most:
             self._collect()
         copy = multiprocessing.get_context("fork").Process(target=_quietly, args=(work,), daemon=True)
@@ -50,10 +56,14 @@ class Beside:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        while self._running and kind is None:
-            self._collect()
-        for copy, _ in self._running.values():
-            copy.join(PATIENCE)
+        try:
+            if kind is None and self._last is not None:
+                self._last()
+            while self._running and kind is None:
+                self._collect()
+        finally:
+            for copy, _ in self._running.values():
+                copy.join(PATIENCE)
 
     def _collect(self) -> None:
         """Wait for those that end next, and do what they could not."""
