@@ -67,10 +67,11 @@ class Beside:
 
     def _collect(self) -> None:
         """Wait for those that end next, and do what they could not."""
-        for sentinel in wait(self._running, PATIENCE) or [*self._running][:1]:
+        ended = wait(self._running, PATIENCE)
+        for sentinel in ended or [*self._running][:1]:
             assert isinstance(sentinel, int)
             copy, work = self._running.pop(sentinel)
-            copy.join(0)
+            copy.join(PATIENCE if ended else 0)
             if copy.exitcode is None:
                 copy.kill()
                 copy.join()
