@@ -174,6 +174,20 @@ def test_what_lived_before_is_looked_at_again_afterwards(made):
     assert gc.get_freeze_count() == frozen
 
 
+def test_what_set_up_made_is_not_looked_at_after_each_round(made):
+    frozen = []
+
+    def run(lap):
+        held = [[] for _ in range(10_000)]
+        for _ in range(3):
+            lap()
+            frozen.append(gc.get_freeze_count())
+        return held
+
+    assert len(made.laps(run)) == 10_000
+    assert min(frozen) >= 10_000
+
+
 def test_recompilations_and_graph_breaks_are_those_of_the_calls(made, monkeypatch):
     """Three graphs and a break in the first call, one graph more in the second."""
     seen = {"stats": {"unique_graphs": 7}, "graph_break": {"old": 2}}

@@ -54,6 +54,7 @@ def measured(log, who, benchmarks):
         turns.meet(list(benchmarks))
         for name, rounds in benchmarks.items():
             turns.begin(name)
+            turns.alone()
             if rounds == "alone":
                 log.append((who, name, "begin"))
                 time.sleep(0.01)
@@ -133,6 +134,7 @@ def test_one_that_dies_leaves_the_other_going():
     def dies(turns):
         turns.meet(["x", "y"])
         turns.begin("x")
+        turns.alone()
         turns.ready()
         return "gone"
 
@@ -158,6 +160,7 @@ def where(light, own=None, done=True):
         before = os.sched_getaffinity(0)
         turns.meet(["x"])
         turns.begin("x")
+        turns.alone()
         turns.ready(light)
         found = []
         for _ in range(2):
@@ -200,6 +203,7 @@ def test_a_side_that_dies_leaves_the_other_its_processors():
     def dies(turns):
         turns.meet(["x"])
         turns.begin("x")
+        turns.alone()
         turns.ready(True)
 
     assert len(together(dies, where(True))[1]) == 2
@@ -224,6 +228,7 @@ def test_half_a_line_of_one_that_was_killed_is_the_end():
         turns = Turns(ends[1], first=True)
         turns.meet(["x"])
         turns.begin("x")
+        turns.alone()
         turns.ready()
         turns._lines.close()
     assert turns.neighbour is None
@@ -305,6 +310,32 @@ def test_two_processes_never_time_at_once(tmp_path):
     assert [who for who, what, *_ in log if what == "laps"] == ["base", "new"] * 4
     timed = [entry for entry in log if entry not in warm]
     assert all(before[3] <= after[2] for before, after in pairwise(timed))
+
+
+FIXTURE = """
+import os, pytest, time
+
+
+@pytest.fixture
+def meeting():
+    while len(os.listdir(os.environ["MEETING"])) < 2:  # both are here at once, or neither goes on
+        open(os.path.join(os.environ["MEETING"], str(os.getpid())), "w").close()
+        time.sleep(0.01)
+
+
+def test_a(benchmark, meeting):
+    benchmark.pedantic(lambda: time.sleep(0.01), rounds=2)
+"""
+
+
+def test_fixtures_are_set_up_at_the_same_time(tmp_path, monkeypatch):
+    place, meeting = tmp_path / "benchmarks", tmp_path / "meeting"
+    place.mkdir()
+    meeting.mkdir()
+    monkeypatch.setenv("MEETING", str(meeting))
+    (place / "test_a.py").write_text(FIXTURE)
+    reports = measuring.measure([side(tmp_path, "base"), side(tmp_path, "new")], place, tmp_path, limit=60.0)
+    assert [(len(report["benchmarks"]), report["failures"]) for report in reports] == [(1, {})] * 2
 
 
 AFFINITY = """
@@ -413,6 +444,7 @@ def test_both_sides_take_as_many_steps_in_a_round():
         def side(turns):
             turns.meet(["x"])
             turns.begin("x")
+            turns.alone()
             agreed = turns.agree(number)
             turns.ready()
             turns.swap()

@@ -1,8 +1,8 @@
 """Two processes that measure two sides at once, of which one at a time works: so both meet the same machine.
 
 On a shared machine times drift by a tenth within seconds, for every benchmark alike. So rounds of both sides
-alternate: a round of one, a round of the other. What comes before the first round of a benchmark (`Gate` knows it)
-both do at the same time; all else of a benchmark is for one alone, while the other waits. Two processors differ too
+alternate: a round of one, a round of the other. The fixtures of a benchmark, and what comes before its first round
+(`Gate` knows it), both do at the same time; all else is for one alone, while the other waits. Two processors differ too
 (of a virtual machine one can be slower for a minute), so that where the main thread does all the work of both sides the
 rounds are on the same one. Threads that are there already keep the processors that they have.
 
@@ -61,10 +61,15 @@ class Turns:
             self._leave()
 
     def begin(self, name: str) -> None:
-        """A benchmark begins; the second waits until the first lets it in."""
+        """A benchmark begins; both may set it up at the same time."""
         self._now, self._heard = name if name in self._shared else None, {}
         self._tell("at")
         self._until("at")
+
+    def alone(self) -> None:
+        """Both are set up: what follows is for one alone, so that the second waits until the first lets it in."""
+        self._tell("set up")
+        self._until("set up")
         if not self.first:
             self._until("free")
 
@@ -204,6 +209,11 @@ def pytest_collection_finish(session: Any) -> None:
 def pytest_runtest_logstart(nodeid: str) -> None:
     """A benchmark begins."""
     turns.begin(nodeid)
+
+
+def pytest_runtest_call() -> None:
+    """Its fixtures are there."""
+    turns.alone()
 
 
 def pytest_runtest_logfinish() -> None:

@@ -17,7 +17,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -160,6 +160,7 @@ class Gate:
                 light = self._light()
                 self._watched(device)
                 self._turn("ready", light)
+                rounds.enter_context(new_only())  # what set-up has loaded would be looked at after each round
             else:
                 spans.append(now - begun)
                 self._turn("swap")
@@ -168,7 +169,7 @@ class Gate:
             begun = clock()
 
         self._turn("free")
-        with new_only():
+        with ExitStack() as rounds:
             result = run(lap)
         self._turn("done")
         self.watch.stop()
