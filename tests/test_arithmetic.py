@@ -11,7 +11,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from aebench import arithmetic as ours
 from aebench import feed, graph, packing
-from aebench.arithmetic import arithmetic, onednn_is_exact
+from aebench.arithmetic import arithmetic, onednn, onednn_is_exact, onednn_is_faster
 from aebench.feed import Examples
 from aebench.metrics.cost import flops
 from aebench.networks import MLP
@@ -25,9 +25,11 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def fresh_answer() -> Iterator[None]:
-    onednn_is_exact.cache_clear()
+    for answer in (onednn_is_exact, onednn_is_faster):
+        answer.cache_clear()
     yield
-    onednn_is_exact.cache_clear()
+    for answer in (onednn_is_exact, onednn_is_faster):
+        answer.cache_clear()
 
 
 def allowed() -> str:
@@ -49,6 +51,9 @@ def test_large_products_are_still_of_float32(shape: tuple[int, ...]) -> None:
     for x, y in ((a, b), (a, b.mT.contiguous().mT), (a.mT.contiguous().mT, b)):
         with arithmetic(CPU, "fp32", large=True):
             assert error(lambda x=x, y=y: x @ y, exact) < 3e-6
+        if onednn_is_exact():  # also where the other library is faster
+            with onednn():
+                assert error(lambda x=x, y=y: x @ y, exact) < 3e-6
     assert error(lambda: (a.bfloat16() @ b.bfloat16()).double(), exact) > 3e-4
 
 
@@ -62,7 +67,7 @@ def test_torch_is_left_as_it_was_found() -> None:
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert seen == ["bf16" if onednn_is_exact() else before]
+    assert seen == ["bf16" if onednn_is_faster() else before]
     assert allowed() == before
     for precision in ("fp32", "bf16", "fp64"):
         with arithmetic(CPU, precision):
@@ -90,6 +95,26 @@ def test_a_processor_that_would_round_is_left_alone(reason: str, monkeypatch: py
         assert allowed() == before
 
 
+@pytest.mark.usefixtures("fresh_answer")
+@pytest.mark.parametrize(
+    ("name", "mkl", "exact", "faster"),
+    [
+        ("AMD EPYC 9554", True, True, True),
+        ("AMD EPYC 9554", True, False, False),
+        ("Intel(R) Xeon(R) Gold 6338 CPU @ 2.00GHz", True, True, False),
+        ("Intel64 Family 6 Model 143 Stepping 8, GenuineIntel", True, True, False),
+        ("Intel(R) Xeon(R) Gold 6338 CPU @ 2.00GHz", False, True, True),
+    ],
+)
+def test_the_library_is_that_of_the_processor(
+    name: str, mkl: bool, exact: bool, faster: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ours, "processor", lambda: name)
+    monkeypatch.setattr(ours, "onednn_is_exact", lambda: exact)
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: mkl)
+    assert onednn_is_faster() == faster
+
+
 def prepared(hidden: int, runs: int) -> packing.Pack:
     variant = resolve(VARIANTS, "variants", "vae")
     sizes, settings = variant.sizes(latent=8), [Setting(seed) for seed in range(runs)]
@@ -115,7 +140,7 @@ def test_training_asks_for_the_library_by_the_size_of_its_products(monkeypatch: 
     seen: list[str] = []
     step = packing.Pack.step
     monkeypatch.setattr(packing.Pack, "step", lambda *args: (seen.append(allowed()), step(*args))[1])
-    monkeypatch.setattr(ours, "onednn_is_exact", lambda: True)
+    monkeypatch.setattr(ours, "onednn_is_faster", lambda: True)
     variant, before = resolve(VARIANTS, "variants", "ae"), allowed()
     sizes, examples = variant.sizes(latent=4), Examples(torch.rand(256, 1, 8, 8))
     for hidden, expected in ((16, before), (1024, "bf16")):

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aebench.arithmetic import arithmetic
+from aebench.arithmetic import onednn, onednn_is_exact
 from aebench.clock import clock
 from aebench.device import choose, keep_memory, made
 
@@ -45,11 +45,11 @@ def ways(inputs: int, outputs: int, runs: int, device: torch.device) -> dict[str
         return back.transpose(0, 1).reshape(BATCH, runs * outputs).T @ x
 
     def in_onednn(call: Callable[[], Tensor]) -> Tensor:
-        with arithmetic(device, "fp32", large=True):
+        with onednn():
             return call()
 
     found = {"batched": batched, "wide": wide}
-    if device.type == "cpu":
+    if device.type == "cpu" and onednn_is_exact():
         found |= {f"{name}, oneDNN": partial(in_onednn, call) for name, call in found.items()}
     return found
 
