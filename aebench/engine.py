@@ -83,6 +83,8 @@ class Engine:
         self.replay: Callable[[], None] | None = None
         self.terms: Terms = {}
         self.chunks = self.replays = 0
+        self.graphed = False
+        """Whether the last full chunk was a graph."""
         self.seconds: dict[str, float] = {}
         self.refused = ""
 
@@ -93,6 +95,7 @@ class Engine:
     def run(self, count: int) -> Terms:
         """The next chunk."""
         if self.capture is None or count < self.whole:
+            self.release()
             return self.steps(count)
         self.chunks += 1
         if self.chunks == 1:
@@ -115,16 +118,22 @@ class Engine:
         replay = self.replay
         terms = self._timed("graph", lambda: self._replayed(replay))
         if self.seconds["graph"] > self.seconds["eager"]:
-            self.capture = self.replay = None
+            self.release()
+            self.capture, self.graphed = None, False
         return terms
+
+    def release(self) -> None:
+        """Let the graph go: it holds the memory of a whole step for itself alone."""
+        self.replay, self.terms = None, {}
 
     @property
     def choice(self) -> dict[str, Any]:
         """What a document says: the engine at the end, the seconds of a chunk that decided, why there is no graph."""
-        found = {"engine": "eager" if self.replay is None else "graph", **self.seconds, **self.threads.choice}
+        found = {"engine": "graph" if self.graphed else "eager", **self.seconds, **self.threads.choice}
         return found | ({"no_graph": self.refused} if self.refused else {})
 
     def _replayed(self, replay: Callable[[], None]) -> Terms:
+        self.graphed = True
         replay()
         return {name: term.clone() for name, term in self.terms.items()}
 
@@ -175,8 +184,8 @@ class Threads:
 
     @property
     def choice(self) -> dict[str, Any]:
-        """The number of threads of most chunks."""
-        return {"threads": self.spent.most_common(1)[0][0]} if self.spent else {}
+        """The number of threads of most chunks; of equally many that with which it would go on."""
+        return {"threads": max(self.spent, key=lambda n: (self.spent[n], n == self.best))} if self.spent else {}
 
     def _judge(self, number: int, took: float) -> None:
         if number not in self.seconds:

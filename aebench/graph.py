@@ -27,8 +27,6 @@ PRODUCTS = (aten.mm.default, aten.bmm.default)
 ROUNDED = (*PRODUCTS, aten.addmm.default, aten.baddbmm.default, aten.convolution.default)
 """Operations whose tensors a low precision rounds."""
 
-SHARED = 2**15
-"""Elements from which on threads share a sum."""
 LARGE = 2**20
 """Multiply-adds from which on a product is large: oneDNN asks for 5 to 10 µs more than a BLAS before it begins."""
 DIRECT = {
@@ -85,16 +83,6 @@ def writes(graph: Graph) -> bool:
     """Whether an operation writes over what it was given; then views of the same memory cannot be told apart here."""
     schemas: list[Any] = [getattr(node.target, "_schema", None) for node in calls(graph)]
     return any(schema is not None and schema.is_mutable for schema in schemas)
-
-
-def sums_to_one(graph: Graph) -> bool:
-    """Whether many numbers are added up to a single one: torch shares that out between its threads on a CPU."""
-    return any(
-        getattr(node.target, "__name__", "").startswith(("sum.", "mean."))
-        and value(node).numel() == 1
-        and value(node.args[0]).numel() >= SHARED  # type: ignore[arg-type]
-        for node in calls(graph)
-    )
 
 
 def rewrite(graph: Graph, device: str, products: torch.dtype | None = None) -> None:

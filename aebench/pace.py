@@ -90,7 +90,7 @@ def parts(runs: int, steps: int, settled: int, sampled: Callable[[int], Sample])
     not fit into memory ends that too. Where asking would cost more than `WORTH` of the training, all stay together.
     """
     numbers, found = splits(runs), dict[int, Sample]()
-    if len(numbers) < 2:
+    if len(numbers) < 2 or (settled + ASKED) * min(numbers) > WORTH * runs * steps:  # the first would cost too much
         return 1, found
     cost: dict[int, float] = {}
     for size in numbers:

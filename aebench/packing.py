@@ -15,13 +15,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call, functionalize, vmap
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_map
 
 from aebench import graph, streams
 from aebench.errors import InputError
 from aebench.feed import Batch
+from aebench.memory import Live
 from aebench.optim import Descent, StackedOptimizer
 from aebench.variant import Model, Network, Shape, Variant
 
@@ -243,6 +246,18 @@ class Pack:
         kept = sum(len(optimizer.buffers) * own for own, optimizer in players)
         passing = max(graph.peak_bytes(step.graph) for step in self.traced.values())
         return kept + passing + max(optimizer.copies * own for own, optimizer in players)
+
+    @torch.no_grad()
+    def validating(self, batch: Batch, hp: Any) -> int:
+        """The memory that it takes to keep the best state: three copies, and the loss of such a batch."""
+        fake = FakeTensorMode(allow_non_fake_inputs=True)
+        given: State = {name: fake.from_tensor(tensor) for name, tensor in self.leaves.items()}
+        noise: State = {name: fake.from_tensor(tensor) for name, tensor in batch.noise.items()}
+        seen = Batch(fake.from_tensor(batch.x), noise, batch.x_dim, batch.noise_dim)
+        with fake, Live() as live:
+            terms = self.call(next(iter(self.losses.values())), given, seen, tree_map(fake.from_tensor, hp))
+        del terms
+        return live.peak + 3 * sum(tensor.nbytes for tensor in self.leaves.values())
 
     @property
     def recordable(self) -> bool:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from aebench import graph, packing, streams
+from aebench import packing, streams
 from aebench.arithmetic import arithmetic
 from aebench.checkpoint import Checkpoint
 from aebench.clock import clock
@@ -23,6 +23,7 @@ from aebench.feed import Batch, Examples, Feed, Hyper, blocks
 from aebench.optim import Descent
 from aebench.packing import Pack, Runs
 from aebench.schedule import Number
+from aebench.sharing import numbers_of_threads
 from aebench.variant import Network, Variant
 
 Precision = Literal["fp32", "tf32", "bf16", "fp64"]
@@ -110,29 +111,32 @@ def train(
         return fitted(pack, variant.fit, hyper, sizes, seeds, examples, begin)
     declared = lambda m: variant.noise(m, event_shape, sizes)  # noqa: E731
     feed = Feed(examples, budget.batch, declared(budget.batch), seeds, dtype)
-    prepare(pack, feed, hyper, PRODUCTS.get(budget.precision))
+    validated = lambda: blocks(validation or examples, declared, "validation", seeds, dtype)  # noqa: E731
+    prepare(pack, feed, hyper, PRODUCTS.get(budget.precision), validated if budget.keep == "best_validation" else None)
     best = Best(pack.state, len(seeds), validation, dtype) if budget.keep == "best_validation" else None
     curve = Curve()
     first, spent = restored(checkpoint, pack, curve, best) if checkpoint is not None else (0, 0.0)
     ready, before = clock(device), {"before": spent} if spent else {}
-    chunked, able = partial(steps, pack, feed, hyper), pack.recordable
-    loop = Engine(chunked, streams.CHUNK, device, engine, recordable=able, threads=threads(pack, feed, hyper))
+    chunked, numbers = partial(steps, pack, feed, hyper), numbers_of_threads(pack, feed, hyper)
+    loop = Engine(chunked, streams.CHUNK, device, engine, recordable=pack.recordable, threads=numbers)
     stride = -(-(chunks := -(-budget.steps // streams.CHUNK)) // POINTS)
-    for chunk in range(first // streams.CHUNK, chunks) if first < budget.steps else ():
+    begun = first // streams.CHUNK
+    for chunk in range(begun, chunks) if first < budget.steps else ():
         done = chunk * streams.CHUNK
         count = min(streams.CHUNK, budget.steps - done)
-        for each in (pack, hyper):
-            each.fill([step / budget.steps for step in range(done, done + streams.CHUNK)])
-        feed.fill(chunk)
+        if chunk == begun:
+            fill(chunk, budget.steps, pack, hyper, feed)
         with arithmetic(device, budget.precision, pack.large):
             curve.log.append(loop.run(count))
+        if chunk + 1 < chunks:  # while a device is still at work
+            fill(chunk + 1, budget.steps, pack, hyper, feed)
         if (chunk + 1) % stride == 0 or chunk == chunks - 1:
             on_point(done + count, curve.point(done + count)[first_loss(variant)])
             if best is not None:
-                parts = blocks(best.validation, declared, "validation", seeds, dtype)
-                best.consider(pack, mean_terms(pack, parts, hyper.at(1.0))["loss"])
+                best.consider(pack, mean_terms(pack, validated(), hyper.at(1.0))["loss"])
         if checkpoint is not None:
             checkpoint.reached(done + count, lambda: spent + clock(device) - ready, lambda: kept(pack, curve, best))
+    loop.release()
     curves, state = curve.arrays, pack.state if best is None else best.state
     return Trained(
         runs=Runs(variant, pack.net, sizes, seeds, state, hyper.final),
@@ -158,26 +162,12 @@ def assembled(
     return Pack(variant, [here[s.seed] for s in settings], [s.descent for s in settings], budget.optimizer)
 
 
-def threads(pack: Pack, feed: Feed, hyper: Hyper) -> tuple[int, ...]:
-    """Numbers of threads to choose from on a CPU: all that torch may take or one, where both give the same bits.
-
-    That is tried on a batch: in what order numbers are added up depends on their shapes, not on their values. (A sum
-    to a single number might come out the same by chance.)
-    """
-    most, batch, hp = torch.get_num_threads(), feed.step(0), hyper.at(0.0)
-    if batch.x.device.type != "cpu":
-        return ()
-    clipped = not pack.stacked and any(optimizer.clipped for _, optimizer in pack.players.values())
-    shared = any(graph.sums_to_one(step.graph) for step in pack.traced.values())
-    if most == 1 or clipped or shared or pack.variant.after is not None:
-        return (most,)
-    found: list[list[Any]] = []
-    for number in (most, 1):
-        torch.set_num_threads(number)
-        with torch.no_grad(), arithmetic(batch.x.device, "fp32", pack.large):
-            found.append(tree_leaves([step(pack.leaves, batch.x, batch.noise, hp) for step in pack.calls.values()]))
-    torch.set_num_threads(most)
-    return (most, 1) if all(map(torch.equal, *found)) else (most,)
+def fill(chunk: int, total: int, pack: Pack, hyper: Hyper, feed: Feed) -> None:
+    """Make ready what the steps of a chunk read, of so many in all; a device reads it after the chunk before."""
+    fractions = [step / total for step in range(chunk * streams.CHUNK, (chunk + 1) * streams.CHUNK)]
+    pack.fill(fractions)
+    hyper.fill(fractions)
+    feed.fill(chunk)
 
 
 def steps(pack: Pack, feed: Feed, hyper: Hyper, count: int) -> Terms:
@@ -186,13 +176,23 @@ def steps(pack: Pack, feed: Feed, hyper: Hyper, count: int) -> Terms:
     return {name: torch.stack([terms[name] for terms in logged]) for name in logged[0]}
 
 
-def prepare(pack: Pack, feed: Feed, hyper: Hyper, products: torch.dtype | None) -> None:
-    """Check that the losses are pure, record a step, and refuse a pack that would not fit: TooLarge."""
+def prepare(
+    pack: Pack, feed: Feed, hyper: Hyper, products: torch.dtype | None,
+    validated: Callable[[], Iterable[Batch]] | None = None,
+) -> None:  # fmt: skip
+    """Check that the losses are pure, record a step, and refuse a pack that would not fit: TooLarge.
+
+    `validated`: the blocks by which it will be validated, if it will. They count beside the memory of a step, as a
+    graph does not give that back.
+    """
     feed.fill(0)
     batch, hp = feed.step(0), hyper.at(0.0)
     packing.check_pure(pack.variant, pack.net, batch, type(hp)(*(value.reshape(-1)[0] for value in hp)))
     pack.prepare(batch, hp, products)
     free, needed, runs = free_bytes(batch.x.device), pack.bytes + feed.bytes, len(hyper.rows)
+    if validated is not None:
+        block = next(iter(validated()))
+        needed += pack.validating(block, hyper.at(1.0)) + sum(t.nbytes for t in tree_leaves((block.x, block.noise)))
     if runs > 1 and free is not None and needed > ROOM * free:
         raise TooLarge(runs, needed, int(ROOM * free))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -14,10 +15,11 @@ import torch
 from fake_graph import fake_graph
 from oracles import fitting
 from torch import nn
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_leaves
 
 import aebench
-from aebench import engine, feed, optim, packing
+from aebench import engine, feed, optim, packing, sharing
 from aebench import train as training
 from aebench.errors import InputError
 from aebench.feed import Examples
@@ -37,7 +39,7 @@ DESCENTS = [Descent(FALLING), Descent(2e-3), Descent(1e-3, clip=Schedule(((0.0, 
 def recording(monkeypatch: pytest.MonkeyPatch) -> None:
     """The CPU, as if it had graphs and Adam were ready for them."""
     monkeypatch.setattr(engine, "capture_on", lambda device: fake_graph)
-    monkeypatch.setattr(training, "threads", lambda pack, feed, hyper: ())
+    monkeypatch.setattr(training, "numbers_of_threads", lambda pack, feed, hyper: ())
     monkeypatch.setattr(optim, "_CAPTURABLE", {"adam": ("cpu",)})
 
 
@@ -95,6 +97,29 @@ def test_the_faster_is_kept(replay: float, kept: str, monkeypatch: pytest.Monkey
     auto = trained(mode="auto")
     assert auto.engine == {"engine": kept, "eager": 1.0, "capture": 1.0, "graph": replay}
     assert same(auto, trained(mode="eager"))
+
+
+@pytest.mark.usefixtures("recording")
+def test_a_graph_is_let_go_before_anything_else_needs_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a last, shorter chunk, and before the trained state is copied; what was used is still known."""
+    alive: list[weakref.ref[Any]] = []
+    seen: list[tuple[int, bool]] = []
+
+    def capture(call: Any) -> Any:
+        replay, outputs = fake_graph(call)
+        alive.append(weakref.ref(replay))
+        return replay, outputs
+
+    there = lambda: any(one() is not None for one in alive)  # noqa: E731
+    steps, state = training.steps, packing.Pack.state
+    monkeypatch.setattr(engine, "capture_on", lambda device: capture)
+    monkeypatch.setattr(training, "steps", lambda *a: (seen.append((a[-1], there())), steps(*a))[1])
+    monkeypatch.setattr(packing.Pack, "state", property(lambda p: (seen.append((0, there())), state.fget(p))[1]))
+    assert trained(mode="graph").engine["engine"] == "graph"
+    last = next(i for i, (count, _) in enumerate(seen) if count == 7)
+    assert len(seen) > last + 1
+    assert not any(there for _, there in seen[last:])
+    assert len(alive) == 1
 
 
 def test_engine_counts_its_chunks() -> None:
@@ -240,6 +265,21 @@ def test_threads_follow_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     assert threads.choice == {"threads": max(set(used), key=used.count)}
 
 
+def test_of_a_short_training_the_number_of_threads_is_the_one_it_chose(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(engine, "clock", lambda device: now[0])
+    threads = engine.Threads((2, 1), torch.device("cpu"))
+
+    def chunk() -> engine.Terms:
+        now[0] += torch.get_num_threads()
+        return {}
+
+    for _ in range(4):
+        threads.run(chunk, True)
+    assert threads.spent == {2: 2, 1: 2}
+    assert threads.choice == {"threads": 1}
+
+
 # --- steps of networks and losses that users write
 
 
@@ -342,11 +382,69 @@ def test_a_choice_of_threads_is_offered_only_where_it_changes_no_bit() -> None:
             batches = feed.Feed(Examples(x), 128, variant.noise(128, (1, 28, 28), sizes), [0], torch.float32)
             hyper = Hyper(variant, [setting], False, x.device, torch.float32)
             training.prepare(pack, batches, hyper, None)
-            offered[name] = training.threads(pack, batches, hyper)
+            offered[name] = sharing.numbers_of_threads(pack, batches, hyper)
             assert torch.get_num_threads() == 4
     finally:
         torch.set_num_threads(before)
     assert offered == {"vae": (4, 1), "sigma_vae": (4,)}
+
+
+@pytest.mark.parametrize(
+    ("activation", "batch", "width", "offered"),
+    [
+        ("elu", 128, 64, (2, 1)),  # 3 x 128 x 64 numbers, a half of which is whole loops
+        ("elu", 100, 150, (2,)),  # a half of 45,000 is none
+        ("relu", 100, 150, (2, 1)),  # but there is nothing in it to round
+        ("elu", 100, 50, (2, 1)),  # few enough for one thread
+        ("silu", 100, 150, (2,)),
+    ],
+)
+def test_threads_are_no_choice_where_they_cut_a_loop(
+    activation: str, batch: int, width: int, offered: tuple[int, ...]
+) -> None:
+    before, x = torch.get_num_threads(), torch.rand(300, 1, 8, 8)
+    variant = resolve(VARIANTS, "variants", "ae")
+    sizes, settings = variant.sizes(latent=32), [Setting(seed) for seed in range(3)]
+    network = MLP((width,), activation)  # type: ignore[arg-type]
+    nets = [packing.build(variant, (1, 8, 8), network, sizes, setting.seed) for setting in settings]
+    pack = packing.Pack(variant, nets, [setting.descent for setting in settings], "adam")
+    batches = feed.Feed(Examples(x), batch, {}, range(3), torch.float32)
+    hyper = Hyper(variant, settings, True, x.device, torch.float32)
+    try:
+        torch.set_num_threads(2)
+        training.prepare(pack, batches, hyper, None)
+        assert sharing.numbers_of_threads(pack, batches, hyper) == offered
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("shape", [(7, 100, 50), (16, 128, 64), (3, 128, 784), (5, 100, 64), (9, 77, 96)])
+def test_loops_that_are_not_cut_give_the_same_bits(shape: tuple[int, ...]) -> None:
+    """Functions that are computed otherwise in the rest of a loop, also of rows, and of an axis that is turned."""
+    F, before = nn.functional, torch.get_num_threads()
+    functions = (
+        F.elu, F.silu, F.softplus, F.gelu, torch.sigmoid, torch.tanh, torch.exp,
+        lambda x: F.elu(x + x[:, :1]), lambda x: F.elu(x.transpose(1, 2)), lambda x: torch.add(x, x * x, alpha=0.3),
+    )  # fmt: skip
+
+    def both(fn: Any, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        x = x.detach().requires_grad_()
+        y = fn(x)
+        return y.detach(), *torch.autograd.grad((y * y.detach()).sum(), x)
+
+    for fn in functions:
+        recorded = make_fx(partial(both, fn), tracing_mode="fake")(torch.randn(shape))
+        if sharing.cut_by_threads(recorded.graph, 2):
+            continue
+        try:
+            for seed in range(4):
+                x, found = torch.randn(shape, generator=torch.Generator().manual_seed(seed)), []
+                for number in (1, 2):
+                    torch.set_num_threads(number)
+                    found.append(recorded(x))
+                assert all(map(torch.equal, *found))
+        finally:
+            torch.set_num_threads(before)
 
 
 def test_what_cannot_be_recorded_goes_on_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import gc
-import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from aebench import device, feed, packing
+from aebench import course, device, feed, packing
 from aebench import train as training
 from aebench.feed import Examples
+from aebench.memory import Live
 from aebench.networks import MLP, Conv
 from aebench.optim import Descent
 from aebench.plugins import resolve
@@ -22,36 +21,12 @@ from aebench.train import Budget, Hyper, Setting, TooLarge, train
 from aebench.variants import VARIANTS
 
 CPU = torch.device("cpu")
-
-
-class Live(TorchDispatchMode):
-    """Counts the bytes of all memory that operations got and that something still refers to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.held = self.peak = 0
-        self.known: set[int] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        given = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
-        for tensor in (t for t in tree_leaves(out) if isinstance(t, torch.Tensor)):
-            storage = tensor.untyped_storage()
-            if storage.data_ptr() not in given | self.known and storage.nbytes():
-                self.known.add(storage.data_ptr())
-                self.held += storage.nbytes()
-                weakref.finalize(storage, self.drop, storage.data_ptr(), storage.nbytes())
-        self.peak = max(self.peak, self.held)
-        return out
-
-    def drop(self, place: int, size: int) -> None:
-        self.known.discard(place)
-        self.held -= size
+SHAPE, LATENT = (1, 12, 12), 4
 
 
 def prepared(name: str, network: Any, runs: int, batch: int, optimizer: str) -> tuple[packing.Pack, Any, Any]:
-    variant, shape = resolve(VARIANTS, "variants", name), (1, 12, 12)
-    sizes = variant.sizes(latent=4)
+    variant, shape = resolve(VARIANTS, "variants", name), SHAPE
+    sizes = variant.sizes(latent=LATENT)
     settings = [Setting(s, dict.fromkeys(variant.hyper._fields, 0.1), Descent(1e-3)) for s in range(runs)]
     nets = [packing.build(variant, shape, network, sizes, s.seed) for s in settings]
     pack = packing.Pack(variant, nets, [s.descent for s in settings], optimizer)
@@ -76,6 +51,36 @@ def test_prediction_against_the_memory_that_two_steps_hold(name: str, network: A
         for _ in range(2):
             pack.step(step, hp, 0)
     assert pack.bytes == pytest.approx(before + live.peak, rel=0.15)
+
+
+@pytest.mark.parametrize(("name", "network", "batch"), [("vae", MLP((64,)), 32), ("ae", Conv((4, 8)), 32)])
+def test_prediction_of_validation_against_the_memory_that_it_holds(name: str, network: Any, batch: int) -> None:
+    """Of whole blocks; and of the copies of the state the first lies there before."""
+    pack, _, hp = prepared(name, network, 5, batch, "adam")
+    x = torch.rand(700, *SHAPE, generator=torch.Generator().manual_seed(0))
+    sizes = pack.variant.sizes(latent=LATENT)
+    declared = lambda m: pack.variant.noise(m, SHAPE, sizes)  # noqa: E731
+    blocks = list(feed.blocks(Examples(x), declared, "validation", range(5), torch.float32))
+    predicted = pack.validating(blocks[0], hp)
+    best = course.Best(pack.state, 5, Examples(x), torch.float32)
+    state = sum(tensor.nbytes for tensor in pack.leaves.values())
+    with Live() as live:
+        best.consider(pack, training.mean_terms(pack, blocks, hp)["loss"])
+    assert 0.98 * (live.peak + state) <= predicted <= 1.5 * (live.peak + state)
+
+
+def test_a_pack_that_would_not_fit_while_it_is_validated_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    variant, x = resolve(VARIANTS, "variants", "ae"), torch.rand(600, 1, 12, 12)
+    needed = prepared("ae", MLP((8,)), 8, 16, "adam")[0].bytes
+    monkeypatch.setattr(training, "free_bytes", lambda device: 4 * needed)
+
+    def go(keep: Any) -> None:
+        settings, budget = [Setting(seed) for seed in range(8)], Budget(4, 16, keep=keep)
+        train(variant, MLP((8,)), variant.sizes(latent=2), settings, budget, Examples(x), Examples(x))
+
+    go("last")
+    with pytest.raises(TooLarge):
+        go("best_validation")
 
 
 def test_prediction_grows_with_the_runs() -> None:

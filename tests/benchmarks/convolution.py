@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aebench.clock import clock
-from aebench.device import choose, keep_memory, made
+from aebench.device import choose, exact, keep_memory, made
 
 aten: Any = torch.ops.aten
 BATCH, KERNEL, STRIDE, PADDING = 128, 4, 2, 1
@@ -124,7 +124,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for runs in map(int, arguments.runs.split(",")):
         for layer in LAYERS:
-            rows.append(measure(layer, runs, device, arguments.rounds))
+            with exact(device):  # as in training: no TF32, deterministic algorithms
+                rows.append(measure(layer, runs, device, arguments.rounds))
             print(runs, layer, {k: round(v["median"], 2) for k, v in rows[-1]["ratio"].items()}, flush=True)  # noqa: T201
     if arguments.out:
         arguments.out.write_text(json.dumps({"made": made(device, "fp32"), "rows": rows}, indent=1) + "\n")

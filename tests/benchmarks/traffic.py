@@ -180,7 +180,7 @@ def timed(name: str, rounds: int) -> dict[str, Any]:
             "megabytes": {"step": WORDS["step"] * moved / 1e6, "without_gradient": 8 * moved / 1e6,
                          "bf16_moments": 8 * moved / 1e6},
             "adam_bytes_per_s": WORDS["adam"] * moved / (ms["adam"] / 1e3),
-            "copy_bytes_per_s": bandwidth(CPU, COPY_BYTES),
+            "copy_bytes_per_s": bandwidth(CPU, COPY_BYTES["cpu"]),
             "adam_share_of_step": ms["adam"] / ms["after"],
             "bf16_moments_gain_at_most": ms["adam"] / ms["after"] * (WORDS["moments"] / 2) / WORDS["adam"],
         }  # fmt: skip

@@ -21,7 +21,10 @@ from aebench.networks import MLP, Conv
 
 LEAN = {"lean": Contender("plain loop, tensor in memory, fused Adam", lean_loop.seconds)}
 RECIPE = {
-    "ensemble recipe": Contender("torch.func's tutorial, Adam as it comes", ensemble_recipe.seconds, together=True)
+    "ensemble recipe": Contender("torch.func's tutorial, Adam as it comes", ensemble_recipe.seconds, together=True),
+    "ensemble recipe, fused Adam": Contender(
+        "torch.func's tutorial, fused Adam", partial(ensemble_recipe.seconds, fused=True), together=True
+    ),
 }
 AS_IT_COMES = "pythae as it comes"
 

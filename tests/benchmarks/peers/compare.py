@@ -58,8 +58,8 @@ def present(case: Case, threads: list[int]) -> tuple[dict[str, Contender], dict[
             for count in threads:
                 speed(contender, task, count)
             able[name] = contender
-        except InputError as error:
-            absent[name] = str(error)
+        except Exception as error:  # somebody else's, which must not cost what the others give
+            absent[name] = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"[:300]
     return able, absent
 
 

@@ -16,8 +16,11 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 from aebench.clock import clock
 
 
-def seconds(task: Task) -> float:
-    """Of all runs of the task at once, each with its own order of the examples and its own noise."""
+def seconds(task: Task, **adam: Any) -> float:
+    """Of all runs of the task at once, each with its own order of the examples and its own noise.
+
+    `adam`: options of the optimiser, which is as it comes without them.
+    """
     torch.manual_seed(0)
     x, device = task.x, task.x.device
     models: Any = [VAE(task).to(device) for _ in range(task.runs)]
@@ -28,7 +31,7 @@ def seconds(task: Task) -> float:
         return functional_call(skeleton, (parameters, buffers), (batch,))
 
     gradients = vmap(grad(loss), randomness="different")
-    optimizer = torch.optim.Adam(parameters.values(), lr=LR)
+    optimizer = torch.optim.Adam(parameters.values(), lr=LR, **adam)
     begin = clock(device)
     for _ in range(task.epochs):
         orders = torch.stack([torch.randperm(len(x), device=device) for _ in range(task.runs)])
