@@ -8,7 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from aebench import packing
+from aebench import packing, purity
 from aebench.data import Dataset
 from aebench.errors import InputError
 from aebench.feed import Batch, Examples, Feed
@@ -59,11 +59,11 @@ def probe(recipe: tuple[Variant, Network, Any], setting: Setting, dataset: Datas
         net = packing.build(variant, dataset.event_shape, network, sizes, setting.seed)
         batch = first_batch(variant, sizes, setting, examples, 2, torch.float32)
         hp = Hyper(variant, [setting], False, examples.x.device, torch.float32).at(0.0)
-        packing.check_pure(variant, net, batch, hp)
+        purity.check_pure(variant, net, batch, hp)
         if variant.fit is not None:
             return None
         with Counting() as counted:
-            packing.check_pure(variant, net, batch, hp)
+            purity.check_pure(variant, net, batch, hp)
     except InputError:
         raise
     except (Exception, SystemExit):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from aebench import packing, streams
+from aebench import packing, purity, streams
 from aebench.arithmetic import arithmetic
 from aebench.checkpoint import Checkpoint
 from aebench.clock import clock
@@ -84,18 +84,10 @@ class Trained:
 
 
 def train(
-    variant: Variant,
-    network: Network,
-    sizes: Any,
-    settings: Sequence[Setting],
-    budget: Budget,
-    examples: Examples,
-    validation: Examples | None = None,
-    on_point: Callable[[int, Tensor], None] = lambda step, loss: None,
-    engine: Mode = "auto",
-    nets: dict[int, nn.Module] | None = None,
-    checkpoint: Checkpoint | None = None,
-) -> Trained:
+    variant: Variant, network: Network, sizes: Any, settings: Sequence[Setting], budget: Budget, examples: Examples,
+    validation: Examples | None = None, on_point: Callable[[int, Tensor], None] = lambda step, loss: None,
+    engine: Mode = "auto", nets: dict[int, nn.Module] | None = None, checkpoint: Checkpoint | None = None,
+) -> Trained:  # fmt: skip
     """Train a pack on the device where the examples lie.
 
     A variant with a closed form is fitted instead. A pack of one has no axis of runs; several runs are stacked and
@@ -120,12 +112,10 @@ def train(
     chunked, numbers = partial(steps, pack, feed, hyper), numbers_of_threads(pack, feed, hyper)
     loop = Engine(chunked, streams.CHUNK, device, engine, recordable=pack.recordable, threads=numbers)
     stride = -(-(chunks := -(-budget.steps // streams.CHUNK)) // POINTS)
-    begun = first // streams.CHUNK
+    fill(begun := first // streams.CHUNK, budget.steps, pack, hyper, feed)
     for chunk in range(begun, chunks) if first < budget.steps else ():
         done = chunk * streams.CHUNK
         count = min(streams.CHUNK, budget.steps - done)
-        if chunk == begun:
-            fill(chunk, budget.steps, pack, hyper, feed)
         with arithmetic(device, budget.precision, pack.large):
             curve.log.append(loop.run(count))
         if chunk + 1 < chunks:  # while a device is still at work
@@ -187,7 +177,7 @@ def prepare(
     """
     feed.fill(0)
     batch, hp = feed.step(0), hyper.at(0.0)
-    packing.check_pure(pack.variant, pack.net, batch, type(hp)(*(value.reshape(-1)[0] for value in hp)))
+    purity.check_pure(pack.variant, pack.net, batch, type(hp)(*(value.reshape(-1)[0] for value in hp)))
     pack.prepare(batch, hp, products)
     free, needed, runs = free_bytes(batch.x.device), pack.bytes + feed.bytes, len(hyper.rows)
     if validated is not None:

@@ -23,7 +23,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
-from aebench import clock, device, engine, pace, packing, streams, work
+from aebench import clock, device, engine, pace, packing, purity, streams, work
 from aebench import train as training
 from aebench.metrics import cost
 
@@ -197,7 +197,7 @@ def stand_ins(found: Device, patch: pytest.MonkeyPatch) -> None:
 
 def differentiates_elsewhere(found: Device, patch: pytest.MonkeyPatch) -> None:
     """A step is recorded, and a loss that is a derivative is called, with tensors on the meta device."""
-    trace, check_pure, call = packing.trace, packing.check_pure, packing.Pack.call
+    trace, check_pure, call = packing.trace, purity.check_pure, packing.Pack.call
 
     def pure(variant: Any, net: Any, *rest: Any) -> None:
         held = {id(p): nn.Parameter(to_meta(p.detach())) for p in net.parameters()}
@@ -218,7 +218,7 @@ def differentiates_elsewhere(found: Device, patch: pytest.MonkeyPatch) -> None:
         return from_meta(call(self, fn, *to_meta((state, batch, hp))), found.kind)
 
     patch.setattr(packing, "trace", traced)
-    patch.setattr(packing, "check_pure", pure)
+    patch.setattr(purity, "check_pure", pure)
     patch.setattr(packing.Pack, "call", called)
 
 

@@ -15,6 +15,8 @@ from aebench.plugins import resolve
 from aebench.train import Budget, Setting, train
 from aebench.variants import VARIANTS
 
+BY_LAPACK = ("tied_ae",)
+"""Whose initial weights come from LAPACK in float32: their last bit is the processor's own."""
 GOLDEN = {
     ("pca", 1): 0.5703874700380174,
     ("linear_ae", 1): 1.0118469473465934,
@@ -64,7 +66,8 @@ def final_loss(name: str) -> tuple[int, float]:
 def test_numbers_of_a_version_stay(name):
     version, loss = final_loss(name)
     assert (name, version) in GOLDEN, f"no golden loss of {name} version {version}: {loss!r}"
-    assert loss == pytest.approx(GOLDEN[name, version], rel=1e-9), f"raise the version of {name}: its numbers changed"
+    exact = 1e-6 if name in BY_LAPACK else 1e-9
+    assert loss == pytest.approx(GOLDEN[name, version], rel=exact), f"raise the version of {name}: its numbers changed"
 
 
 if __name__ == "__main__":
