@@ -632,6 +632,44 @@ def test_killed_runs_leave_no_half_document(tmp_path: Path):
     assert numbers(tmp_path) == numbers(tmp_path / "straight")
 
 
+# --- what the system refuses
+
+
+def test_what_an_output_cannot_show_is_no_regression(tmp_path: Path):
+    """Of comparing, whose exit code 1 says something else, and of all that is said in Greek."""
+    entry = {"name": "t", "fullname": "t", "stats": {"min": 1.0, "median": 1.0}, "extra_info": {"exact": {"α": 1}}}
+    for name in ("base.json", "new.json"):
+        (tmp_path / name).write_text(json.dumps({"machine_info": {}, "benchmarks": [entry]}))
+    spoken = environment() | {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
+    for words in (["compare", "base.json", "new.json"], ["explain", "vae"]):
+        command = [sys.executable, "-m", "aebench", *words]
+        done = subprocess.run(command, cwd=tmp_path, env=spoken, capture_output=True, check=False)
+        assert done.returncode != 1, done.stderr
+        assert b"?" in done.stdout
+        assert b"Traceback" not in done.stderr
+    command = [sys.executable, "-m", "aebench", "compare", "base.json", "new.json", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, env=spoken, capture_output=True, check=False)
+    assert "α" in str(json.loads(done.stdout)["findings"])
+
+
+@pytest.mark.parametrize("command", ["compare", "noise"])
+@pytest.mark.parametrize("keep", ["file", "file/in", "k" * 5000])
+def test_where_nothing_can_be_kept_is_one_line(cli: Cli, tmp_path: Path, command: str, keep: str):
+    (tmp_path / "file").write_text("mine")
+    said = cli(command, *([sys.prefix] * (2 if command == "compare" else 1)), "--keep", keep)
+    assert said.code == 2
+    assert said.err.startswith(f"error: --keep {keep[:200]}")
+    why = said.err.partition(": no folder, and none can be made there: ")[2]
+    assert why in ("File exists\n", "Not a directory\n", "File name too long\n")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_name_that_the_system_refuses_is_one_line(cli: Cli):
+    said = cli("compare", "b" * 5000, "HEAD")
+    assert said.code == 2
+    assert re.fullmatch(r"error: b+…: File name too long\n", said.err)
+
+
 # --- bad input
 
 

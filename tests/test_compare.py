@@ -311,6 +311,79 @@ def test_seeds_of_results_are_paired_by_number(tmp_path):
     assert theirs.notes == ("no seed in common, so not compared: vae on digits · sse, 1 in all",)
 
 
+def compared(tmp_path, base, new, *words):
+    """Exit code and findings of two folders of results."""
+    for name, held in (("base", base), ("new", new)):
+        stored(tmp_path / name, held)
+    return comparing.compare(str(tmp_path / "base"), str(tmp_path / "new"), comparing.Wanted(*words))
+
+
+GOOD = [1.0, 2.0, 3.0, 4.0, 5.0]
+
+
+@pytest.mark.parametrize("failed", [1, 5])
+def test_runs_that_fail_are_worse_however_many_do(tmp_path, failed):
+    other = runs("ae", "sse", GOOD)
+    new = runs("vae", "sse", GOOD)[failed:] + runs("vae", "sse", GOOD, status="failed")[:failed]
+    found = compared(tmp_path, runs("vae", "sse", GOOD) + other, new + other)
+    assert found.verdict == "fail"
+    (line,) = [f.line for f in found.findings if f.verdict == "fail"]
+    assert line == f"FAIL vae on digits · sse: no finite value of {failed} of 5 seeds, which the base has"
+    assert any(note.endswith(f"new: {failed} of 5 runs of vae on digits did not end well") for note in found.notes)
+
+
+def test_a_setting_is_called_the_same_whatever_else_is_there(tmp_path):
+    """A second beta on the new side, and a new version of the variant, hide no regression of the first."""
+    new = runs("vae", "sse", [3 * value for value in GOOD], hyper={"beta": 1.0})
+    for document in new:
+        document["spec"]["version"] = 2
+    found = compared(
+        tmp_path,
+        runs("vae", "sse", GOOD, hyper={"beta": 1.0}),
+        new + runs("vae", "sse", GOOD, hyper={"beta": 0.5}),
+    )
+    assert {f.measure.benchmark: f.verdict for f in found.findings} == {
+        "vae, beta 1 on digits": "fail", "vae, beta 0.5 on digits": "no baseline"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"train": {"steps": 200}}, "steps is 100 in .*base and 200 in .*new"),
+        ({"data": {"name": "digits", "checksum": "xyz"}}, "checksum is abc in .*base and xyz in .*new"),
+    ],
+)
+def test_results_of_other_budgets_or_data_are_refused(tmp_path, change, said):
+    with pytest.raises(InputError, match=said):
+        compared(tmp_path, runs("vae", "sse", GOOD), runs("vae", "sse", GOOD, **change))
+
+
+def test_seeds_that_are_missing_are_told(tmp_path):
+    found = compared(tmp_path, runs("vae", "sse", GOOD), runs("vae", "sse", GOOD)[:3])
+    assert found.verdict == "pass"
+    assert any(note.endswith("new lacks 2 of 5 seeds of vae on digits") for note in found.notes)
+
+
+def test_some_of_results_are_compared(tmp_path, monkeypatch, capsys):
+    for name in ("base", "new"):
+        stored(tmp_path / name, runs("vae", "sse", GOOD) + runs("ae", "sse", GOOD))
+    code, out, _ = run(monkeypatch, capsys, "compare", tmp_path / "base", tmp_path / "new", "--only", "vae")
+    assert code == 0
+    assert "vae on digits" in out
+    assert " ae on digits" not in out
+    assert ": 1 pass; 5 seeds, " in out
+
+
+def test_a_margin_of_an_exact_number_is_none(tmp_path, monkeypatch, capsys):
+    entry = {"fullname": "t.py::step", "stats": {"min": 1.0}, "extra_info": {"exact": {"loss": 1.0}, "timed": False}}
+    (tmp_path / "one.json").write_text(json.dumps({"machine_info": {}, "benchmarks": [entry]}))
+    one = tmp_path / "one.json"
+    code, out, _ = run(monkeypatch, capsys, "compare", one, one, "--margin", "loss=5%")
+    assert code == 0
+    assert "--margin loss: an exact number has no margin" in out
+
+
 def test_results_without_a_common_seed_get_one_line(tmp_path):
     values = [10.0, 20.0, 30.0, 40.0]
     for name, part in (("a", slice(2)), ("b", slice(2, 4))):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -211,6 +212,98 @@ def test_environments_stay_as_they_are_until_python_changes(repository, folder, 
     assert environments.existing(place).python == first.python
 
 
+IMPORTS = """
+import importlib, json, sys
+found = {}
+for name in sys.argv[1:]:
+    try:
+        found[name] = getattr(importlib.import_module(name), "__file__", None)
+    except ModuleNotFoundError:
+        pass
+print(json.dumps(found))
+"""
+
+
+def imported(environment, *names):
+    """Those of the modules that an environment has, and their files."""
+    command = [environment.python, "-c", IMPORTS, *names]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.fixture
+def packages(tmp_path, monkeypatch):
+    """`packages(name, files, recorded=True)`: an installed package, in a folder that this Python has on its path."""
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    monkeypatch.setattr(sys, "path", [*sys.path, str(folder)])
+
+    def add(name, files, recorded=True):
+        about = f"{name}-1.dist-info"
+        listed = (*files, f"{about}/METADATA", *([f"{about}/RECORD"] if recorded else []))
+        texts = {
+            f"{about}/METADATA": f"Name: {name}\nVersion: 1\n",
+            f"{about}/RECORD": "".join(f"{file},,\n" for file in ("../bin/tiny", *listed)),
+        }
+        for place in listed:
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            (folder / place).write_text(texts.get(place, ""))
+        return folder
+
+    return add
+
+
+def test_a_copy_of_the_package_in_this_python_is_out_of_sight(repository, sides, packages, tmp_path):
+    """Not only what the revision has, too, but also modules that it lacks: they are of another one."""
+    tree = sides("main", "main").base.tree
+    mine = ["tiny.py", "added.py", "space/added.py", "both/__init__.py", "both/added.py", "both/deep/added.py"]
+    site = packages("Tiny", [*mine, "data/added.json"])
+    packages("other", ["other.py", "both/other.py"])
+    for compiled in ("__pycache__/other.pyc", "space/__pycache__/added.pyc"):  # by whoever has imported them
+        (site / compiled).parent.mkdir()
+        (site / compiled).write_text("")
+    environment = environments.install("main", tree, tmp_path / "environment", alone=False)
+    hidden = ("added", "space", "space.added", "both.added", "both.deep", "data")
+    found = imported(environment, "tiny", "other", "both", "both.other", "pytest", *hidden)
+    assert set(found) == {"tiny", "other", "both", "both.other", "pytest"}
+    assert Path(found["tiny"]).is_relative_to(tmp_path / "environment" / "lib")
+    assert found["both"] is None
+    assert "/shared/" not in found["pytest"]
+
+
+def test_an_environment_is_made_again_when_this_pythons_packages_change(repository, sides, packages, tmp_path):
+    """What has links to them would else lack what is new, and have what is gone."""
+    tree = sides("main", "main").base.tree
+    packages("tiny", ["added.py"])
+    assert not imported(environments.install("main", tree, tmp_path / "e", alone=False), "other", "added", "later")
+    packages("other", ["other.py"])
+    packages("tiny", ["added.py", "later.py"])
+    again = environments.install("main", tree, tmp_path / "e", alone=False)
+    assert set(imported(again, "other", "added", "later")) == {"other"}
+
+
+def test_an_editable_install_brings_nothing_to_others(repository, sides, packages, tmp_path):
+    """So that the folder is seen as it is."""
+    tree = sides("main", "main").base.tree
+    site = packages("tiny", ["__editable___tiny_finder.py", "__editable__.tiny.pth", "_tiny.pth"])
+    environments.install("main", tree, tmp_path / "environment", alone=False)
+    (shared,) = (tmp_path / "environment").rglob("shared.pth")
+    assert str(site) in shared.read_text().splitlines()
+
+
+def test_two_packages_of_one_repository_do_not_share_an_environment(tmp_path):
+    whole = Repository(tmp_path / "whole")
+    for name in ("one", "two"):
+        part = Repository(tmp_path / name, name)
+        part.commit("main")
+        shutil.copytree(part.folder, whole.folder / name, ignore=shutil.ignore_patterns(".git"))
+    whole.git("add", "-A", "-f")
+    whole.git("commit", "-qm", "main")
+    whole.git("tag", "main")
+    for name in ("one", "two", "one"):
+        both = pairs.of_revisions("main", "main", tmp_path, repository=whole.folder / name)
+        assert set(imported(both.base, "one", "two")) == {name}
+
+
 @pytest.mark.parametrize(
     ("new", "said"),
     [
@@ -238,8 +331,9 @@ def test_what_crashes_on_the_base_is_no_baseline(sides):
     found = {f.measure.benchmark: f for f in pairs.compare(sides("crash", "main").sample, ("a", "b"), pairs=1).findings}
     finding = found["test_tiny.py::test_other"]
     assert (finding.verdict, finding.said) == ("no baseline", "a crashes: ValueError: it broke")
-    with pytest.raises(InputError, match="syntax: no benchmark could be run: SyntaxError"):
-        pairs.compare(sides("syntax", "main").sample, ("a", "b"), pairs=1)
+    for only in ((), ("test_tiny.py",), ("test_tiny.py::test_other",)):
+        with pytest.raises(InputError, match="a and b have no benchmark in common: a crashes: SyntaxError"):
+            pairs.compare(sides("syntax", "main").sample, ("a", "b"), pairs=1, only=only)
 
 
 def test_what_cannot_be_measured_gets_one_line(repository, sides, tmp_path):
@@ -278,6 +372,34 @@ def test_what_this_python_serves(tmp_path):
     assert not environments.served([tree("d", ["numpy>=1000"])])
     assert not environments.served([tree("e", ["a-package-that-nobody-has"])])
     assert environments.served([tree("f", ["a-package-that-nobody-has; python_version < '3'"])])
+
+
+@pytest.mark.parametrize(
+    ("declared", "served"),
+    [
+        ("[project]\nname = 'a'\nversion = '1'\n", True),
+        ("[project]\nname = 'a'\ndynamic = ['version']\n", True),
+        ("[project]\nname = 'a'\ndynamic = ['version', 'dependencies']\n", False),
+        ("[project]\nname = 'a'\ndependencies = 'numpy'\n", False),
+        ("project = 1\n", False),
+        ("[build-system]\nrequires = ['setuptools']\n", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_what_only_a_build_can_say_is_not_taken_for_nothing(tmp_path, declared, served):
+    if declared is None:
+        (tmp_path / "setup.py").write_text("")
+    else:
+        (tmp_path / "pyproject.toml").write_text(declared)
+    assert environments.served([tmp_path, tmp_path]) is served
+
+
+def test_a_copy_whose_files_nobody_knows_cannot_be_kept_out_of_sight(tmp_path, packages):
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'tiny'\ndependencies = []\n")
+    assert environments.served([tmp_path])
+    packages("tiny", ["added.py"], recorded=False)
+    assert not environments.served([tmp_path])
 
 
 NEWER = """

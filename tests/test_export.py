@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,7 @@ from typer.testing import CliRunner
 from aebench.cli import app
 from aebench.errors import InputError
 from aebench.regress import sources, written
-from aebench.regress.export import FORMATS, Export, export, shortened, write
+from aebench.regress.export import FORMATS, Export, distinct, export, shortened, write
 from aebench.regress.export.markdown import command
 from aebench.regress.gate import decide, overall
 from aebench.regress.records import Finding, Measure, Side
@@ -45,6 +46,8 @@ OPS = Measure(STEP.benchmark, "dispatched operations", "counter", "operations")
 LOSS = Measure(STEP.benchmark, "loss after 10 steps", "exact", "nats")
 ELBO = Measure("vae on digits", "elbo", "quality", "nats", "higher")
 SSE = Measure("vae on digits", "sse", "quality", "", "lower")
+NAMESAKES = [Measure(STEP.benchmark, "loss", kind) for kind in ("time", "counter", "exact", "quality")]
+NAMED = {m: (float(i),) for i, m in enumerate(NAMESAKES, 1)}
 
 
 def comparison(**changes):
@@ -192,6 +195,57 @@ def test_bencher_has_nanoseconds_and_bounds(compared):
             assert 0 < len(name) <= 64
             assert set(metric) <= {"value", "lower_value", "upper_value"}
             assert metric.get("lower_value", -math.inf) <= metric["value"] <= metric.get("upper_value", math.inf)
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_kinds_that_share_a_name_are_told_apart(turn):
+    """In either order, and beside what is called as the suffix would make it."""
+    assert distinct(NAMESAKES[::turn]) == {m: f"loss ({m.kind})" for m in NAMESAKES}
+    _, counter, exact, _ = NAMESAKES
+    like = Measure(STEP.benchmark, "loss (counter)", "exact")
+    assert distinct([counter, exact, like, STEP, FAST][::turn]) == {
+        counter: "loss (counter) (counter)", exact: "loss (exact)", like: "loss (counter)", STEP: "time", FAST: "time",
+    }  # fmt: skip
+
+
+def test_bencher_keeps_kinds_apart():
+    latency = Measure(STEP.benchmark, "latency", "counter")
+    metrics = json.loads(one(export(Source(Side("one", NAMED)), "bencher")))[STEP.benchmark]
+    assert {name: metric["value"] for name, metric in metrics.items()} == {
+        "latency": 1e9, "loss (counter)": 2, "loss (exact)": 3, "loss (quality)": 4,
+    }  # fmt: skip
+    metrics = json.loads(one(export(Source(Side("one", {STEP: (1.0,), latency: (2.0,)})), "bencher")))[STEP.benchmark]
+    assert {name: metric["value"] for name, metric in metrics.items()} == {
+        "latency (time)": 1e9,
+        "latency (counter)": 2,
+    }
+
+
+def test_github_action_keeps_kinds_apart():
+    """Also between its two files, which a workflow may keep in one series."""
+    bigger = Measure(STEP.benchmark, "loss", "quality", better="higher")
+    files = export(Source(Side("one", NAMED | {bigger: (5.0,)})), "github-action-benchmark").files
+    entries = {entry["name"]: entry["value"] for text in files.values() for entry in json.loads(text)}
+    prefix = f"{STEP.benchmark} · loss"
+    assert entries == {
+        f"{prefix} (time)": 1, f"{prefix} (counter)": 2, f"{prefix} (quality)": 4, f"{prefix} (quality) (quality)": 5,
+    }  # fmt: skip
+
+
+def test_asv_keeps_kinds_apart():
+    exported = export(Source(Side("one", NAMED), MACHINE, "c" * 40), "asv")
+    found = next(json.loads(text) for name, text in exported.files.items() if "cccccccc" in name)
+    assert {name: row[0] for name, row in found["results"].items()} == {
+        f"test_a.py.step_vae-1_.loss__{kind}_": [value]
+        for kind, value in (("time", 1.0), ("counter", 2.0), ("quality", 4.0))
+    }
+
+
+def test_junit_keeps_kinds_apart():
+    findings = tuple(Finding(m, "pass", "as before") for m in NAMESAKES)
+    given = Comparison("a", "b", "pass", findings, {m: (v, v) for m, v in NAMED.items()})
+    root = ElementTree.fromstring(one(export(sources.of_comparison(given), "junit")).encode())
+    assert [case.attrib["name"] for case in root.iter("testcase")] == [f"loss ({m.kind})" for m in NAMESAKES]
 
 
 def test_long_names_are_cut_and_stay_apart():
@@ -405,6 +459,69 @@ def test_a_report_that_says_odd_things_of_its_making_is_a_source(tmp_path: Path)
     (tmp_path / "a.json").write_text(json.dumps(made))
     found = sources.read(tmp_path / "a.json")
     assert (found.commit, found.side.notes) == (None, ("5",))
+
+
+@pytest.mark.parametrize("id", ["unversioned", "unknown", None, 5])
+def test_what_is_no_commit_is_none(tmp_path: Path, id):
+    """As pytest-benchmark writes it where there is no repository, or git fails."""
+    entry = {"fullname": "a", "stats": {"min": 1.0}}
+    (tmp_path / "a.json").write_text(json.dumps({"commit_info": {"id": id}, "benchmarks": [entry]}))
+    source = sources.read(tmp_path / "a.json")
+    assert source.commit is None
+    assert " at " not in one(export(source, "markdown")).splitlines()[0]
+
+
+def test_uncommitted_changes_are_of_no_commit(tmp_path: Path):
+    entry = {"fullname": "a", "stats": {"min": 1.0}}
+    report = {"commit_info": {"id": "c" * 40, "dirty": True}, "benchmarks": [entry]}
+    (tmp_path / "a.json").write_text(json.dumps(report))
+    source = sources.read(tmp_path / "a.json")
+    assert (source.commit, source.dirty) == (None, str(tmp_path / "a.json"))
+    with pytest.raises(InputError, match=r"none is known of .*a.json \(measured with uncommitted changes\); --commit"):
+        export(source, "asv")
+
+
+def test_results_of_uncommitted_changes_are_of_no_commit(tmp_path: Path):
+    """Results name their commit with a plus then."""
+    shutil.copytree(Path(__file__).parents[1] / "results" / "reference" / "cpu" / "quickstart", tmp_path / "r")
+    for path in (tmp_path / "r").glob("????????????????.json"):
+        path.write_text(path.read_text().replace('"5812914419a7"', '"5812914419a7+"'))
+    source = sources.read(tmp_path / "r")
+    assert (source.commit, source.dirty) == (None, str(tmp_path / "r"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"made": {"commits": {"base": None, "new": 5}}}, "commits.new is 5; it must be a string or null"),
+        ({"made": {"commits": ["a"]}}, "commits is ['a']; it must be an object"),
+        ({"made": {"date": 5}}, "date is 5; it must be a string"),
+        ({"made": [["commits", {}]]}, "made is [['commits', {}]]; it must be an object"),
+        ({"base": None}, "base is None; it must be a string"),
+        ({"pairs": "8"}, "pairs is '8'; it must be a number"),
+        ({"alpha": True}, "alpha is True; it must be a number"),
+        ({"notes": "abc"}, "notes is 'abc'; it must be a list"),
+        ({"findings": {}}, "findings is {}; it must be a list"),
+        ({"name": 5}, "name is 5; it must be a string"),
+        ({"effect": "1"}, "effect is '1'; it must be a number or null"),
+        ({"crashed": "no"}, "crashed is 'no'; it must be true or false"),
+        ({"new": [1.0, "2"]}, "new.1 is '2'; it must be a number or null"),
+    ],
+)
+def test_a_comparison_of_odd_types_gets_one_line(tmp_path: Path, change, said):
+    document = written.document(comparison())
+    (key,) = change
+    inner = key in document["findings"][0] and key != "base"
+    (document["findings"][0] if inner else document).update(change)
+    (tmp_path / "c.json").write_text(json.dumps(document))
+    refused = run(tmp_path / "c.json", "--to", "asv", "--out", tmp_path / "asv")
+    assert isinstance(refused.exception, InputError)
+    assert str(refused.exception) == f"{tmp_path / 'c.json'}: a broken comparison: TypeError: {said}"
+
+
+def test_a_comparison_of_no_machine_is_told(tmp_path: Path):
+    written.write(comparison(machine={}), tmp_path / "c.json")
+    assert sources.read(tmp_path / "c.json").placeless == str(tmp_path / "c.json")
 
 
 def test_no_finding_is_lost(compared):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import mmap
 import os
 import platform
@@ -202,6 +203,13 @@ def test_recompilations_and_graph_breaks_are_those_of_the_calls(made, monkeypatc
     found = counters(made, step)
     assert found["recompilations"] == 1
     assert found["graph breaks"] == 1
+
+
+def test_an_exact_number_that_no_float_holds_is_refused(made):
+    made.exact("checksum", 2**32 - 1)
+    made.exact("not a number", math.nan)
+    with pytest.raises(ValueError, match=r"exact 'hash': 1152921504606846977 is no float64; give a checksum of 32"):
+        made.exact("hash", 2**60 + 1)
 
 
 def test_names_are_given_once(made):

@@ -18,7 +18,7 @@ from aebench.cli import app
 from aebench.cli.history import short_unit, trend
 from aebench.errors import InputError
 from aebench.plots.history import figures
-from aebench.regress import commits, history, machine
+from aebench.regress import commits, history, machine, sources
 from aebench.regress.history import Entry
 from aebench.regress.records import Measure, Side
 from aebench.regress.sources import Source
@@ -29,6 +29,7 @@ STEP = Measure("test_a.py::step", "time", "time", "s")
 OPS = Measure("test_a.py::step", "dispatched operations", "counter", "operations")
 LOSS = Measure("test_a.py::step", "loss", "exact", "nats")
 ELBO = Measure("vae on digits", "elbo", "quality", "nats", "higher")
+NAMESAKES = [Measure("test_a.py::step", "loss", kind) for kind in ("time", "counter", "exact", "quality")]
 
 
 def commit(i):
@@ -95,6 +96,22 @@ def test_a_source_that_names_its_commit_needs_no_other(repository):
         history.entries(source, "nothing", repository)
     with pytest.raises(InputError, match="one: it holds no finite value"):
         history.entries(Source(Side("one", {OPS: (math.nan,)}), MACHINE, "f" * 40), None, repository)
+
+
+def test_a_source_of_no_known_machine_is_refused(repository):
+    """It would be filed under the machine that it is read on."""
+    with pytest.raises(InputError, match="one: it does not say on which machine it was measured"):
+        history.entries(Source(Side("one", {OPS: (1.0,)}), {}, "f" * 40), None, repository)
+
+
+def test_kinds_that_share_a_name_are_all_kept(tmp_path):
+    held = [entry(i, m, 10 * i + k) for i in range(2) for k, m in enumerate(NAMESAKES)]
+    path, count, _ = history.add(tmp_path, held)
+    assert count == 8
+    assert history.add(tmp_path, held)[1] == 0
+    assert history.read_file(path) == (held, [])
+    found = {one.measure: one.values for one in history.read(tmp_path)[0][KEY]}
+    assert found == {m: [k, 10 + k] for k, m in enumerate(NAMESAKES)}
 
 
 def test_lines_are_appended_once(tmp_path):
@@ -235,14 +252,60 @@ def test_the_command_shows_and_warns(tmp_path):
     assert "no history there" in str(run(tmp_path / "none").exception)
 
 
+def test_the_command_names_the_kind_where_a_name_has_several(tmp_path):
+    history.add(tmp_path, [entry(i, m, 1 + i) for i in range(2) for m in (*NAMESAKES, OPS)])
+    shown = run(tmp_path)
+    for kind in ("time", "counter", "exact", "quality"):
+        assert f"loss ({kind})" in shown.stdout
+    assert "dispatched operations (" not in shown.stdout
+    told = " ".join(shown.stderr.split())
+    assert "warning: test_a.py::step · loss (counter): +100.0% worse since" in told
+    assert "warning: test_a.py::step · loss (exact): +100.0% changed since" in told
+
+
+REPORT = {
+    "machine_info": {"node": "elsewhere", "machine": "x86_64", "system": "Linux", "python_version": "3.11.7"},
+    "commit_info": {"id": "e" * 40},
+    "datetime": "2026-01-02T00:00:00",
+    "benchmarks": [{"fullname": "test_a.py::step", "stats": {"min": 0.25}, "extra_info": {"counters": {"ops": 3}}}],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"commit_info": {"id": "unversioned"}}, "{place}: it does not say of which commit it is; --commit names one"),
+        ({"commit_info": {"id": "unknown"}}, "{place}: it does not say of which commit it is; --commit names one"),
+        ({"commit_info": {"id": 5}}, "{place}: it does not say of which commit it is; --commit names one"),
+        ({"commit_info": {"id": "e" * 40, "dirty": True}},
+         "{file}: it was measured with uncommitted changes, which are of no commit; --commit names one"),
+        ({"machine_info": None}, "{file}: it does not say on which machine it was measured"),
+        ({"machine_info": {}}, "{file}: it does not say on which machine it was measured"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("whole", [True, False])
+def test_reports_of_no_commit_or_machine_are_refused(tmp_path, change, said, whole):
+    """Also where it is but one of a folder."""
+    file = tmp_path / "r" / "b.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps(REPORT | change))
+    if whole:
+        file.with_name("a.json").write_text(json.dumps(REPORT))
+    place = file.parent if whole else file
+    refused = run(tmp_path / "h", "--add", place)
+    assert isinstance(refused.exception, InputError)
+    assert str(refused.exception) == said.format(place=place, file=file)
+    assert not (tmp_path / "h").exists()
+
+
+def test_uncommitted_changes_count_for_a_commit_that_is_named(tmp_path, repository):
+    (tmp_path / "r.json").write_text(json.dumps(REPORT | {"commit_info": {"id": "e" * 40, "dirty": True}}))
+    found = history.entries(sources.read(tmp_path / "r.json"), "HEAD", repository)
+    assert {e.commit for e in found} == {commits.commit("HEAD", repository).hash}
+
+
 def test_the_command_adds(tmp_path):
-    report = {
-        "machine_info": {"node": "elsewhere", "machine": "x86_64", "system": "Linux", "python_version": "3.11.7"},
-        "commit_info": {"id": "e" * 40},
-        "datetime": "2026-01-02T00:00:00",
-        "benchmarks": [{"fullname": "test_a.py::step", "stats": {"min": 0.25}, "extra_info": {"counters": {"ops": 3}}}],
-    }
-    (tmp_path / "r.json").write_text(json.dumps(report))
+    (tmp_path / "r.json").write_text(json.dumps(REPORT))
     assert "2 lines added for eeeeeeeeee" in " ".join(run(tmp_path / "h", "--add", tmp_path / "r.json").stdout.split())
     again = run(tmp_path / "h", "--add", tmp_path / "r.json")
     assert "0 lines added for eeeeeeeeee, 2 were there" in " ".join(again.stdout.split())

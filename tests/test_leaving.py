@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -85,3 +88,116 @@ def test_a_table_that_cannot_be_written_is_one_line_and_no_failed_run():
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
     assert done.returncode == 2
     assert done.stderr == "error: cannot write the output: No space left on device\n"
+
+
+PROGRAM = "from aebench.__main__ import program; program()"
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
+@full_disk
+@pytest.mark.parametrize("words", [["list", "suites", "--json"], ["list", "--json"], ["--help"]])
+def test_what_cannot_be_written_is_one_line_however_late_that_shows(words: list[str]):
+    """A short text is in a buffer until the command ends."""
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-c", PROGRAM, *words]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=BUFFERED)
+    assert (done.returncode, done.stderr) == (2, "error: cannot write the output: No space left on device\n")
+
+
+@full_disk
+def test_an_error_that_cannot_be_said_is_still_one():
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "aebench", "compare", "no", "where"]
+        assert subprocess.run(command, stderr=full, check=False).returncode == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other pipes")
+@pytest.mark.parametrize("words", [["list"], ["list", "suites", "--json"], ["list", "--json"], ["--help"]])
+@pytest.mark.parametrize("start", [["-m", "aebench"], ["-c", PROGRAM]])
+def test_a_pipe_that_nobody_reads_ends_the_command_without_a_word(words: list[str], start: list[str]):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as closed:
+        command = [sys.executable, *start, *words]
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, check=False, env=BUFFERED)
+        assert (done.returncode, done.stderr) == (141, "")
+        assert subprocess.run(command, stdout=closed, stderr=closed, check=False, env=BUFFERED).returncode == 141
+
+
+HANGS = """
+import os, time
+from pathlib import Path
+
+Path({place!r}, str(os.getpid())).touch()
+
+def test_work(benchmark):
+    benchmark.pedantic(time.sleep, args=(60,), rounds=1)
+"""
+
+
+def runs(process: str) -> bool:
+    """Whether there is such a process, and it has not ended."""
+    listed = subprocess.run(["ps", "-o", "stat=", "-p", process], capture_output=True, text=True, check=False).stdout
+    return bool(listed.strip()) and not listed.startswith("Z")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no such signals")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("command", "sides"), [("compare", 2), ("noise", 1)])
+def test_a_comparison_that_is_ended_leaves_no_process(
+    tmp_path: Path, command: str, sides: int, number: signal.Signals, code: int
+):
+    """And its code says by what it was ended."""
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "seen").mkdir()
+    (tmp_path / "bench" / "test_hangs.py").write_text(HANGS.format(place=str(tmp_path / "seen")))
+    words = [*[sys.prefix] * sides, "--benchmarks", "bench", "--keep", "kept"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "aebench", command, *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    for _ in range(600):
+        if len(seen := os.listdir(tmp_path / "seen")) == 2:
+            break
+        time.sleep(0.05)
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == code, said
+    assert said.splitlines()[-1] == "interrupted: nothing is kept"
+    assert len(seen) == 2
+    assert not any(map(runs, seen))
+    assert os.listdir(tmp_path / "kept") == []
+
+
+STARTS = """
+import time
+from pathlib import Path
+from aebench.cli.compare import progress
+from aebench.regress import programs
+
+print("begun", flush=True)
+with progress(quiet=True):
+    while True:
+        with programs.started(["sleep", "100"], Path()) as process:
+            print(process.pid, flush=True)
+            time.sleep(0.02)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no such signals")
+def test_an_end_while_a_process_is_being_started_leaves_none(tmp_path: Path):
+    """Each end comes at another moment around that at which the next process is started."""
+    for i in range(10):
+        process = subprocess.Popen(
+            [sys.executable, "-c", STARTS], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )  # fmt: skip
+        assert process.stdout
+        for _ in range(2):
+            process.stdout.readline()
+        time.sleep(0.018 + 0.0007 * i)
+        process.terminate()
+        process.communicate(timeout=60)
+        listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+        left = [line.split()[0] for line in listed.splitlines() if line.endswith("sleep 100")]
+        for pid in left:
+            os.kill(int(pid), signal.SIGKILL)
+        assert not left

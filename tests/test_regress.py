@@ -175,6 +175,26 @@ def test_a_seed_that_diverges_on_the_base_has_no_baseline():
     assert verdict(side(elbo=[np.nan]), side(elbo=[np.nan]))[ELBO].verdict == "inconclusive"
 
 
+def test_values_that_are_no_pairs_are_said():
+    for now in ((), (1.0, 2.0)):
+        found = verdict(side("base", elbo=(1.0, 2.0, 3.0)), side(elbo=now))[ELBO]
+        assert found.verdict == "inconclusive"
+        assert found.said == f"3 values on the base and {len(now)} on the new side: they are no pairs"
+
+
+def test_one_seed_passes_where_nothing_changed_and_decides_nothing_else():
+    assert verdict(side("base", elbo=(-100.0,)), side(elbo=(-100.0,)))[ELBO].verdict == "pass"
+    for now, effect in ((-150.0, "+50.0%"), (-50.0, "-50.0%")):
+        found = verdict(side("base", elbo=(-100.0,)), side(elbo=(now,)))[ELBO]
+        assert (found.verdict, found.said) == ("inconclusive", f"{effect}, and one seed allows no bound")
+
+
+def test_a_counter_below_nothing_has_its_margin_above_it():
+    base, margins = side("base", ops=(-10.0,)), {"dispatched operations": 0.1}
+    for now, wanted in ((-10.0, "pass"), (-9.0, "pass"), (-8.0, "fail")):
+        assert verdict(base, side(ops=(now,)), margins=margins)[OPS].verdict == wanted
+
+
 def test_of_nothing_there_is_no_share():
     zero = side(elbo=[0.0, 0.0])
     assert verdict(zero, zero)[ELBO].verdict == "pass"
@@ -302,6 +322,50 @@ def test_a_crash_is_confirmed_too_and_keeps_nobody_from_its_turns(ever, wanted):
     assert crash.said == "crashed: ValueError: no" + ("" if ever else "; a rerun did not crash")
     assert crash.crashed == ever
     assert [only for _, only in machine.asked] == [()] * 2 + [("a",)] * 10 + [("b",)] * 2
+
+
+def crashing(machine, crashes):
+    """A sampler whose benchmark `b` crashes on the base in the pairs of these numbers."""
+    calls = count()
+
+    def sample(order, only):
+        found, pair = {which: {**machine(which, only), "failures": {}} for which in order}, next(calls)
+        if pair in crashes:
+            found["base"]["failures"] = {"b": "OSError: no"}
+            found["base"]["benchmarks"] = [e for e in found["base"]["benchmarks"] if e["fullname"] != "b"]
+        return [found[which] for which in order]
+
+    return sample
+
+
+@pytest.mark.parametrize("pair", [0, 4])
+def test_a_base_that_crashes_once_hides_nothing(pair):
+    machine = Machine({"a": 1.0, "b": 1.5})
+    found = compare(crashing(machine, {pair}), ("main", "mine"), pairs=10)
+    assert {f.measure.benchmark for f in found.findings if f.verdict == "fail"} == {"b"}
+    assert overall(found.findings) == "fail"
+    assert found.base.notes == ("b crashed in 1 of 10 processes of main: OSError: no",)
+
+
+def test_a_base_that_crashes_twice_is_no_baseline():
+    machine = Machine({"a": 1.0, "b": 1.5}, spread=0.001)
+    found = compare(crashing(machine, {*range(99)}), ("main", "mine"), pairs=6)
+    assert [f.said for f in found.findings if f.measure.benchmark == "b"] == ["main crashes: OSError: no"]
+    assert [only for _, only in machine.asked] == [()] * 2 + [("a", "b")] * 2 + [("a",)] * 8
+
+
+def test_a_rerun_of_which_nothing_comes_keeps_what_was_found():
+    machine, calls = Machine({"a": 1.5}), count()
+
+    def sample(order, only):
+        if next(calls) < 6:
+            return [machine(which, only) for which in order]
+        raise InputError("no benchmark could be run: its process ended with SIGKILL")
+
+    time = next(f for f in compare(sample, ("main", "mine"), pairs=6).findings if f.measure.kind == "time")
+    assert time.verdict == "inconclusive"
+    assert time.said.startswith("+5")
+    assert time.said.endswith("not confirmed by a rerun: it gave no sample")
 
 
 def test_what_the_rerun_does_not_confirm_lends_no_rank_to_others():

@@ -1,18 +1,20 @@
 """The command line. Results go to stdout, progress and errors to stderr.
 
-Exit codes: 0 done; 1 some runs failed, or a change is worse; 2 bad usage or input; 3 inconclusive; 130 interrupted.
+Exit codes: 0 done; 1 some runs failed, or a change is worse; 2 bad usage or input, or what the system refuses;
+3 inconclusive; 130 interrupted; 141 nobody reads the output; 143 ended from outside.
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.text import Text
@@ -26,7 +28,7 @@ from aebench.cli.export import export_command
 from aebench.cli.history import history_command
 from aebench.cli.printing import err, grid, out, show, show_estimate, show_places
 from aebench.cli.results import AllowCode, Device, evaluate_command, report_command, table_command
-from aebench.errors import InputError
+from aebench.errors import InputError, printable
 
 app = typer.Typer(
     name="aebench", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
@@ -41,21 +43,56 @@ Out = Annotated[Path, typer.Option("--out", help="results/ and reports/ go below
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON, for programs")]
 
 
+CLOSED = 141
+"""What a shell gives for a command that a closed pipe has ended."""
+
+
 def main() -> None:
-    """Entry point: an InputError, or a full disk behind stdout, is one line and exit code 2."""
+    """Entry point: an InputError, or what the system refuses, is one line and exit code 2.
+
+    What an output cannot show is shown as `?`. A closed pipe is no error, and needs no word.
+    """
     # before torch loads: threads wait for each other by spinning for some microseconds, then they give the core away
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
-        app()
+        try:
+            app()
+        finally:
+            print(end="", flush=True)  # noqa: T201  # here, where it is seen if that cannot be written
     except InputError as error:
-        err.print(Text(f"error: {error}", style="red"), soft_wrap=True)
-        sys.exit(2)
+        _leave(2, str(error))
+    except BrokenPipeError:
+        _leave(CLOSED)
     except OSError as error:
-        if error.errno != errno.ENOSPC or error.filename is not None:
-            raise
-        err.print(Text(f"error: cannot write the output: {error.strerror}", style="red"), soft_wrap=True)
-        sys.exit(2)
+        _leave(2, _refused(error))
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):  # of which rich and typer make a 1
+            _leave(CLOSED)
+        raise
+
+
+def _refused(error: OSError) -> str:
+    """What the system says, and of what."""
+    if error.filename is not None:
+        return f"{printable(str(error.filename))}: {error.strerror}"
+    return printable(f"cannot write the output: {error.strerror}" if error.errno == errno.ENOSPC else str(error))
+
+
+def _leave(code: int, said: str = "") -> NoReturn:
+    """End with this code and a line, where that can be said; what cannot be written is dropped."""
+    with suppress(OSError, SystemExit):
+        if said:
+            err.print(Text(f"error: {said}", style="red"), soft_wrap=True)
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(code)
 
 
 def _pairs(overrides: list[str]) -> dict[str, str]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
+import os
 import signal
+import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_stack
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +20,8 @@ from rich.text import Text
 
 from aebench.cli.printing import err, grid, out
 from aebench.errors import InputError
+from aebench.regress import programs
+from aebench.stopping import Stop
 
 if TYPE_CHECKING:
     from aebench.regress.records import Finding
@@ -74,7 +81,7 @@ def compare_command(
     with progress(quiet) as told:
         found = compare(base, new, wanted, told)
     if as_json:
-        print(json.dumps(written.document(found), ensure_ascii=False))  # noqa: T201
+        print(json.dumps(written.document(found)))  # noqa: T201
     else:
         show(found)
     if file is not None:  # last: what was measured is shown, wherever it cannot be written
@@ -141,9 +148,22 @@ def shares(given: Sequence[str]) -> dict[str, float]:
     return found
 
 
+class Ending(Stop):
+    """What ends a measurement: not while a process is started or ended, which would be lost, and live on."""
+
+    def hear(self, number: int, frame: object) -> None:
+        """A signal has come; in such a moment it is sent once more, soon after."""
+        held, main = inspect.unwrap(programs.started).__code__, threading.main_thread().ident
+        frames = walk_stack(frame) if isinstance(frame, FrameType) and os.name == "posix" else ()
+        if main and any(one.f_code is held for one, _ in frames):
+            threading.Timer(0.01, signal.pthread_kill, (main, number)).start()
+        else:
+            super().hear(number, frame)
+
+
 @contextmanager
 def progress(quiet: bool) -> Generator[Callable[[str], None]]:
-    """What hears of each step, on stderr; an interrupt, or an end from outside, is one line and exit code 130."""
+    """What hears of each step, on stderr; an interrupt is one line and exit code 130, an end from outside 143."""
     said: list[str] = []
 
     def line(text: str) -> None:
@@ -152,18 +172,16 @@ def progress(quiet: bool) -> Generator[Callable[[str], None]]:
             said.append(text.partition(":")[0])
             err.print(Text(text), soft_wrap=True)
 
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        if quiet or not err.is_terminal:
-            yield line
-        else:
-            with err.status("preparing") as status:
-                yield lambda text: status.update(Text(text))
-    except KeyboardInterrupt:
+        with Ending().listening():
+            if quiet or not err.is_terminal:
+                yield line
+            else:
+                with err.status("preparing") as status:
+                    yield lambda text: status.update(Text(text))
+    except KeyboardInterrupt as interrupt:
         err.print("interrupted: nothing is kept")
-        raise typer.Exit(130) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        raise typer.Exit(getattr(interrupt, "code", 130)) from None
 
 
 def show(found: Comparison) -> None:
@@ -189,7 +207,7 @@ def show(found: Comparison) -> None:
     count = {verdict: sum(f.verdict == verdict for f in found.findings) for verdict in (*COLOURS, "pass")}
     counted = ", ".join(f"{n} {verdict}" for verdict, n in count.items() if n)
     seconds = found.made.get("seconds", 0)
-    line = f"{found.verdict.upper()}: {found.base} → {found.new}: {counted}; {found.pairs} pairs, {seconds:.0f} s"
+    line = f"{found.verdict.upper()}: {found.base} → {found.new}: {counted}; {found.repeats}, {seconds:.0f} s"
     out.print(Text(line, style=f"bold {COLOURS.get(found.verdict, 'green')}"), soft_wrap=True)
 
 

@@ -18,6 +18,7 @@ from aebench.errors import unknown
 
 if TYPE_CHECKING:
     from aebench.regress.history import Series
+    from aebench.regress.records import Measure
 
 HEADS: dict[str, Literal["left", "right"]] = {
     "metric": "left", "last": "right", "unit": "left", "against": "right", "trend": "left", "steps": "left",
@@ -66,13 +67,27 @@ def history_command(
             for path in draw(key, held, figures):
                 (err if as_json else out).print(Text(str(path)), soft_wrap=True)
     for key, held in machines.items():
-        for one in held:
-            for change in one.recent:
-                entry = one.entries[change.index]
-                line = f"{one.measure}: {change.said} since {entry.commit[:10]} ({entry.date[:10]}) on {key}"
-                good = change.direction == "better"
-                told = Text(f"note: {line}") if good else Text(f"warning: {line}", style="yellow")
-                err.print(told, soft_wrap=True)
+        warn(key, held)
+
+
+def warn(key: str, held: Sequence[Series]) -> None:
+    """A line for each step of a machine that is recent: a note where it is better."""
+    names = called(held)
+    for one in held:
+        for change in one.recent:
+            entry = one.entries[change.index]
+            name = f"{one.measure.benchmark} · {names[one.measure]}"
+            line = f"{name}: {change.said} since {entry.commit[:10]} ({entry.date[:10]}) on {key}"
+            good = change.direction == "better"
+            told = Text(f"note: {line}") if good else Text(f"warning: {line}", style="yellow")
+            err.print(told, soft_wrap=True)
+
+
+def called(held: Sequence[Series]) -> dict[Measure, str]:
+    """What the metrics of a machine are called: see `distinct`."""
+    from aebench.regress.export import distinct
+
+    return distinct(one.measure for one in held)
 
 
 def append(folder: Path, source: str, commit: str | None) -> None:
@@ -92,7 +107,9 @@ def show(key: str, held: Sequence[Series]) -> None:
     from rich.table import Table
 
     ordered = sorted(held, key=lambda one: one.measure.benchmark)
-    columns = {head: [texts(one)[head] for one in ordered] for head in HEADS}
+    names = called(held)
+    cells = [texts(one, names[one.measure]) for one in ordered]
+    columns = {head: [cell[head] for cell in cells] for head in HEADS}
     for head in ("trend", "unit"):
         if 2 * len(columns) + sum(len(max([name, *own], key=len)) for name, own in columns.items()) > out.width:
             del columns[head]
@@ -114,12 +131,12 @@ def show(key: str, held: Sequence[Series]) -> None:
     out.print()
 
 
-def texts(one: Series) -> dict[str, str]:
+def texts(one: Series, name: str) -> dict[str, str]:
     """The cells of a line, by the head of their column."""
     from aebench.tables.numbers import MISSING, format_number
 
     return {
-        "metric": f"  {one.measure.name}",
+        "metric": f"  {name}",
         "last": format_number(one.values[-1]),
         "unit": short_unit(one.measure.unit),
         "against": f"{one.against:+.1%}" if math.isfinite(one.against) else MISSING,

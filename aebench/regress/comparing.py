@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from aebench import __version__
-from aebench.errors import InputError
+from aebench.errors import InputError, printable
 from aebench.regress import commits, environments, machine, margins, measuring, pairs, reading
 from aebench.regress.gate import decide, overall
 from aebench.regress.records import Measure, Side
@@ -57,7 +57,7 @@ def compare(base: str, new: str, wanted: Wanted, told: Callable[[str], None] = l
     else:
         found, hashes, here = _read(base, new, wanted, noise), {}, {}
     notes = [said] if any(f.measure.kind == "time" for f in found.findings) else []
-    notes += [f"--margin {name}: no measure is called so" for name in _unused(wanted.margins, found)]
+    notes += [f"--margin {name}: {why}" for name, why in _unused(wanted.margins, found)]
     if hashes.get("new") and _uncommitted(hashes["new"], wanted.repository):
         notes.append(f"{new} is measured as it is committed: changes of the working tree do not count")
     made = {
@@ -98,7 +98,11 @@ def measured(
 def workplace(keep: Path | None) -> Generator[Path]:
     """Where revisions are installed: a folder that stays, or one that goes away, whatever happens."""
     if keep is not None:
-        keep.mkdir(parents=True, exist_ok=True)
+        try:
+            keep.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            why = f"no folder, and none can be made there: {error.strerror}"
+            raise InputError(f"--keep {printable(str(keep))}: {why}") from None
         yield keep.absolute()
         return
     with TemporaryDirectory(prefix="aebench-", ignore_cleanup_errors=True) as folder:
@@ -106,9 +110,9 @@ def workplace(keep: Path | None) -> Generator[Path]:
 
 
 def _read(base: str, new: str, wanted: Wanted, noise: Mapping[str, float]) -> pairs.Outcome:
-    whole = _only(reading.read(base), wanted.only), _only(reading.read(new), wanted.only)
-    sides = by_seed(*whole)
-    if whole[0].values.keys() & whole[1].values.keys() and not sides[0].values.keys() & sides[1].values.keys():
+    before, now = (_only(side, wanted.only) for side in reading.both(base, new))
+    sides = by_seed(before, now)
+    if before.values.keys() & now.values.keys() and not sides[0].values.keys() & sides[1].values.keys():
         raise InputError(f"{base} and {new} have no seed in common: nothing can be compared")
     found = decide(*sides, alpha=wanted.alpha, margins=wanted.margins, noise=noise)
     repeats = min(max(map(len, side.values.values()), default=0) for side in sides)
@@ -119,20 +123,24 @@ def _only(side: Side, names: Collection[str]) -> Side:
     kept = {m: v for m, v in side.values.items() if not names or any(name in m.benchmark for name in names)}
     if side.values and not kept:
         raise InputError(f"{side.name}: no benchmark is called {' or '.join(names)}")
-    return replace(side, values=kept)
+    return replace(side, values=kept, seeds={m: seeds for m, seeds in side.seeds.items() if m in kept})
 
 
 def by_seed(base: Side, new: Side) -> tuple[Side, Side]:
     """Both with the values of seeds that both have, so that the i-th of each are of one seed.
 
-    A quality without a seed in common is left out of both, and said.
+    A quality without a seed in common is left out of both, and said; so are seeds that only the base has.
     """
     kept = dict(base.values), dict(new.values)
     apart: list[str] = []
+    lost: dict[str, str] = {}
     for measure in base.seeds.keys() & new.seeds.keys():
-        common = sorted({*base.seeds[measure]} & {*new.seeds[measure]})
+        before, now = {*base.seeds[measure]}, {*new.seeds[measure]}
+        common = sorted(before & now)
         if not common:
             apart.append(str(measure))
+        elif missing := before - now:
+            lost[measure.benchmark] = f"{new.name} lacks {len(missing)} of {len(before)} seeds of {measure.benchmark}"
         for side, values in zip((base, new), kept, strict=True):
             of = dict(zip(side.seeds[measure], side.values[measure], strict=True))
             values[measure] = tuple(of[seed] for seed in common)
@@ -140,7 +148,8 @@ def by_seed(base: Side, new: Side) -> tuple[Side, Side]:
         for measure in [measure for measure in values if str(measure) in apart]:
             del values[measure]
     said = [f"no seed in common, so not compared: {', '.join(sorted(apart)[:3])}, {len(apart)} in all"] if apart else []
-    return replace(base, values=kept[0]), replace(new, values=kept[1], notes=(*new.notes, *said))
+    notes = (*new.notes, *(lost[name] for name in sorted(lost)), *said)
+    return replace(base, values=kept[0]), replace(new, values=kept[1], notes=notes)
 
 
 def samples(found: pairs.Outcome) -> dict[Measure, tuple[tuple[float, ...], tuple[float, ...]]]:
@@ -149,9 +158,14 @@ def samples(found: pairs.Outcome) -> dict[Measure, tuple[tuple[float, ...], tupl
     return {m: (tuple(found.base.values.get(m, ())), tuple(found.new.values.get(m, ()))) for m in measures}
 
 
-def _unused(given: Mapping[str, float], found: pairs.Outcome) -> list[str]:
-    names = {name for finding in found.findings for name in (str(finding.measure), finding.measure.name)}
-    return [name for name in given if name not in names]
+def _unused(given: Mapping[str, float], found: pairs.Outcome) -> Iterator[tuple[str, str]]:
+    """Margins that change nothing, and why."""
+    for name in given:
+        kinds = {f.measure.kind for f in found.findings if name in (str(f.measure), f.measure.name)}
+        if not kinds:
+            yield name, "no measure is called so"
+        elif kinds == {"exact"}:
+            yield name, "an exact number has no margin"
 
 
 def _uncommitted(commit: str | None, repository: str) -> bool:

@@ -148,8 +148,11 @@ def _quality(measure: Measure, old: np.ndarray, now: np.ndarray, alpha: float, m
 
     A seed that is not finite on the base has no baseline; one that is not finite on the new side alone fails.
     """
-    kept = np.isfinite(old[: min(old.size, now.size)])
-    old, now = (side[: kept.size][kept] for side in (old, now))
+    if old.size != now.size:
+        said = f"{old.size} values on the base and {now.size} on the new side: they are no pairs"
+        return Finding(measure, "inconclusive", said, margin=margin)
+    kept = np.isfinite(old)
+    old, now = old[kept], now[kept]
     n, lost = old.size, int((~np.isfinite(now)).sum())
     if n == 0:
         return Finding(measure, "inconclusive", "no finite values of the base", margin=margin)
@@ -166,10 +169,14 @@ def _quality(measure: Measure, old: np.ndarray, now: np.ndarray, alpha: float, m
         )
         return Finding(measure, verdict, said, margin=margin, n=n)
     effect = float(worse.mean()) / scale
-    error = float(worse.std(ddof=1)) / math.sqrt(n) / scale if n > 1 else math.inf
-    half = float(stdtrit(n - 1, 1 - alpha)) * error if n > 1 else math.inf
+    if n == 1:
+        verdict = "inconclusive" if worse.any() else "pass"
+        said = f"{effect:+.1%}, and one seed allows no bound" if worse.any() else "the same, one seed"
+        return Finding(measure, verdict, said, effect, margin=margin, n=n)
+    error = float(worse.std(ddof=1)) / math.sqrt(n) / scale
+    half = float(stdtrit(n - 1, 1 - alpha)) * error
     lower, upper = effect - half, effect + half
-    p = float(effect <= margin) if error == 0 else float(stdtr(n - 1, (margin - effect) / error)) if n > 1 else 1.0
+    p = float(effect <= margin) if error == 0 else float(stdtr(n - 1, (margin - effect) / error))
     verdict = "fail" if lower > margin else "pass" if upper < margin else "inconclusive"
     said = _in_words(effect, lower, upper, margin, f"{n} seeds")
     return Finding(measure, verdict, said, effect, lower, upper, margin, n, p)
@@ -186,7 +193,7 @@ def _counter(measure: Measure, old: np.ndarray, now: np.ndarray, alpha: float, m
         return Finding(measure, "inconclusive", f"{which} has no count", margin=margin)
     before, after = float(old.max()), float(now.max())
     effect = (after - before) / before if before else math.inf if after > before else 0.0
-    limit = before * (1 + margin)
+    limit = before + margin * abs(before)
     verdict: Verdict = "pass" if after <= limit else "fail" if now.min() > limit else "inconclusive"
     said = "the same" if after == before else f"{before:g} → {after:g}{_share(effect)}"
     if verdict == "inconclusive":

@@ -51,9 +51,9 @@ class Entry:
         return Measure(self.benchmark, self.name, self.kind, self.unit, self.better)
 
     @property
-    def identity(self) -> tuple[str, str, str]:
-        """What a history has but once on a machine."""
-        return self.commit, self.benchmark, self.name
+    def identity(self) -> tuple[str, str, str, Kind]:
+        """What a history has but once on a machine; numbers of several kinds may share a name."""
+        return self.commit, self.benchmark, self.name, self.kind
 
 
 @dataclass(frozen=True)
@@ -114,17 +114,19 @@ class Series:
 def entries(source: Source, revision: str | None = None, repository: str | Path = ".") -> list[Entry]:
     """What a source adds to the history of its machine, for the commit of `revision` or the one that it names.
 
-    Raises InputError where no commit is known, or none of its values is finite.
+    Raises InputError where no commit or no machine is known, or none of its values is finite.
     """
-    named = revision or source.commit
+    named = source.commit if revision is None else revision
     if named is None:
-        raise InputError(f"{source.side.name}: it does not say of which commit it is; --commit names one")
+        raise InputError(f"{source.commitless}; --commit names one")
+    if source.placeless or not source.machine:
+        raise InputError(f"{source.placeless or source.side.name}: it does not say on which machine it was measured")
     found = commits.commit(named, repository)
     if found is None and revision is not None:
         raise InputError(f"--commit {revision}: no commit of this repository")
     now = datetime.now(UTC).isoformat(timespec="seconds")
     commit, date = (found.hash, found.date) if found else (named, source.date or now)
-    key = machine.key(source.machine or machine.identity())
+    key = machine.key(source.machine)
     made = [
         Entry(commit, date, key, m.benchmark, m.name, m.kind, m.unit, m.better, one.value, one.n, source.date or now)
         for m, values in source.side.values.items()
@@ -177,7 +179,7 @@ def read_file(path: Path) -> tuple[list[Entry], list[str]]:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise InputError(f"cannot read {path}: {reason(error)}") from error
-    found: dict[tuple[str, str, str], Entry] = {}
+    found: dict[tuple[str, str, str, Kind], Entry] = {}
     problems: list[str] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -219,9 +221,9 @@ def read(folder: Path) -> tuple[dict[str, list[Series]], list[str]]:
 
 def series(found: Iterable[Entry]) -> list[Series]:
     """Entries of one machine by metric, each in the order of its commits, with its steps."""
-    grouped: dict[tuple[str, str], list[Entry]] = {}
+    grouped: dict[tuple[str, str, Kind], list[Entry]] = {}
     for entry in found:
-        grouped.setdefault((entry.benchmark, entry.name), []).append(entry)
+        grouped.setdefault((entry.benchmark, entry.name, entry.kind), []).append(entry)
     lines = [sorted(own, key=lambda entry: moment(entry.date)) for own in grouped.values()]
     return [Series(own[-1].measure, tuple(own), changes(own[-1].measure, [e.value for e in own])) for own in lines]
 

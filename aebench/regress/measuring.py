@@ -45,7 +45,8 @@ def measure(
     (`file.py::test`), all where it is empty; a side that has none of them gives an empty report. A report gets two
     entries more: `torch`, its version or "", and `failures: {benchmark or file: why}`, what failed to run; a benchmark
     that ends its process, or is at work after `limit` seconds of it, is among them, and the others are measured
-    without it; "" where all of it ended by a signal. Raises InputError where pytest could not be run.
+    without it; "" where all of it ended by a signal. Where one hung, `notes` says that they were not in turns. Raises
+    InputError where pytest could not be run.
     """
     if len(sides) == 1 or os.name != "posix":
         return [_alone(side, benchmarks, folder, only, limit, {}) for side in sides]
@@ -62,7 +63,9 @@ def measure(
         codes = [_ended(process, until) for process in running]
         if None in codes:  # one hangs, and so the other waits for it
             stack.close()
-            return [_alone(side, benchmarks, folder, only, limit, {}) for side in sides]
+            alone = [_alone(side, benchmarks, folder, only, limit, {}) for side in sides]
+            note = f"no end after {limit:g} s in turns: one side was measured after the other"
+            return [{**report, "notes": [note]} for report in alone]
         found = [_report(side, place, code or 0) for side, place, code in zip(sides, places, codes, strict=True)]
     if any(isinstance(one, Died) for one in found):  # both alike: not in turns
         died = [one if isinstance(one, Died) else {} for one in found]

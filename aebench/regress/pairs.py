@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def compare(
     Each of the two looks at the data has half of `alpha`. Only times are looked at twice: counters, exact numbers and
     the qualities of a seed come out the same again, so that one pair confirms a fail of theirs, and a crash. The
     adjustment for many benchmarks comes last, when a fail has the evidence of both runs. `told` hears one line before
-    each pair.
+    each pair. Raises InputError where nothing has a baseline.
     """
 
     def run(only: Collection[str], why: tuple[str, str]) -> Outcome:
@@ -61,7 +62,7 @@ def compare(
         return found
 
     def sides(reports: Mapping[str, Sequence[Report]]) -> list[Side]:
-        return [side(reports[key], name) for key, name in zip(("base", "new"), names, strict=True)]
+        return [side(reports[key], name, key == "base") for key, name in zip(("base", "new"), names, strict=True)]
 
     def looked(base: Side, new: Side) -> list[Finding]:
         return look(base, new, alpha=alpha, margins=margins, noise=noise, looks=LOOKS)
@@ -72,13 +73,17 @@ def compare(
 
     first = run(only, ("first look", "not clear yet"))
     found, again = first.findings, list[Finding]()
+    if all(finding.verdict == "no baseline" for finding in found):
+        raise InputError(f"{names[0]} and {names[1]} have no benchmark in common: {found[0].said}")
     failed = _timed(found, "fail")
     if failed:
-        again += run(failed, ("to confirm", "to confirm, not clear yet")).findings
+        with suppress(InputError):  # nothing came of it, which is said of each
+            again += run(failed, ("to confirm", "to confirm, not clear yet")).findings
     others = dict.fromkeys(f.measure.benchmark for f in found if f.verdict == "fail")
     if without_clock := [benchmark for benchmark in others if benchmark not in failed]:
-        more = sides(gather(sample, 1, without_clock, told, "to confirm what needs no clock"))
-        again += looked(_with_earlier(first.base, more[0]), _with_earlier(first.new, more[1]))
+        with suppress(InputError):
+            more = sides(gather(sample, 1, without_clock, told, "to confirm what needs no clock"))
+            again += looked(_with_earlier(first.base, more[0]), _with_earlier(first.new, more[1]))
     found = tuple(_confirmed(finding, again) for finding in found)
     return replace(first, findings=tuple(adjusted(found, alpha)))
 
@@ -89,11 +94,12 @@ def gather(
     """`count` pairs of samples of base and new, of which each begins in turn; `told` hears a line before each.
 
     From the second pair on only what is timed, and ran on both sides: counters, exact numbers and qualities come out
-    the same again, what one side lacks is not compared, and what crashed would keep the others from their turns.
+    the same again, what one side lacks is not compared, and what crashed would keep the others from their turns. What
+    crashed on the base alone gets a second try.
     """
     into: dict[str, list[Report]] = {"base": [], "new": []}
     for i in range(count):
-        if i == 1 and not (only := _repeated(into)):
+        if i in (1, 2) and not (only := _repeated(into)):
             break
         told(f"{why}: pair {i + 1} of {count}" + (f", {len(only)} benchmarks" if i else ""))
         order = ("base", "new") if i % 2 == 0 else ("new", "base")
@@ -103,21 +109,40 @@ def gather(
 
 
 def _repeated(reports: Mapping[str, Sequence[Report]]) -> list[str]:
-    """The benchmarks that have a time on both sides, and failed on neither."""
-    held: list[dict[str, None]] = []
-    for key in ("base", "new"):
-        found = side(reports[key], key)
-        timed = (measure.benchmark for measure in found.values if measure.kind == "time")
-        held.append({name: None for name in timed if found.failure(name) is None})
-    return [name for name in held[0] if name in held[1]]
+    """The benchmarks that have a time on both sides and did not crash, nor twice on the base."""
+    base, new = (side(reports[key], key, key == "base") for key in ("base", "new"))
+    timed = dict.fromkeys(measure.benchmark for measure in new.values if measure.kind == "time")
+    known = {measure.benchmark for measure in base.values if measure.kind == "time"}
+    once = len(reports["base"]) == 1
+    ran = [name for name in timed if new.failure(name) is None]
+    return [name for name in ran if (name in known) == (base.failure(name) is None) and (name in known or once)]
 
 
-def side(reports: Sequence[Report], name: str) -> Side:
-    """The reports of one side, and what failed in any of them."""
+def side(reports: Sequence[Report], name: str, base: bool = False) -> Side:
+    """The reports of one side, and what failed in any of them; of a `base` what failed as often as it ran.
+
+    A base that crashes now and then is still one to compare with; a crash that is new is told.
+    """
     found = reading.benchmarks(reports, name)
     failures = {key: why for report in reports for key, why in report.get("failures", {}).items()}
+    seldom: dict[str, str] = {}
+    for key in failures if base else ():
+        failed = sum(key in report.get("failures", {}) for report in reports)
+        ran = sum(any(_covers(key, one["fullname"]) for one in report["benchmarks"]) for report in reports)
+        if failed <= ran:
+            seldom[key] = f"{key or 'all'} crashed in {failed} of {failed + ran} processes of {name}: {failures[key]}"
     torch = reports[0].get("torch")
-    return replace(found, failures=failures, machine={**found.machine, **({"torch": torch} if torch else {})})
+    return replace(
+        found,
+        failures={key: why for key, why in failures.items() if key not in seldom},
+        machine={**found.machine, **({"torch": torch} if torch else {})},
+        notes=(*found.notes, *(line for report in reports for line in report.get("notes", ())), *seldom.values()),
+    )
+
+
+def _covers(failure: str, benchmark: str) -> bool:
+    """Whether a failure, of a benchmark, a file or all, is of this benchmark too."""
+    return failure in ("", benchmark, benchmark.partition("::")[0])
 
 
 def _with_earlier(first: Side, rerun: Side) -> Side:
@@ -182,12 +207,7 @@ class Sides:
         """A `Sampler`."""
         sides = {"base": self.base, "new": self.new}
         chosen = [sides[side] for side in order]
-        reports = measuring.measure(chosen, self.benchmarks, self.folder, list(only), self.limit)
-        for side, report in zip(order, reports, strict=True):
-            if side == "base" and not report["benchmarks"] and not only:
-                why = next(iter(report["failures"].values()), "there is none")
-                raise InputError(f"{self.base.name}: no benchmark could be run: {why}")
-        return reports
+        return measuring.measure(chosen, self.benchmarks, self.folder, list(only), self.limit)
 
     def chosen(self, names: Collection[str]) -> list[str]:
         """The benchmarks whose names contain one of these; InputError for one that is in none.

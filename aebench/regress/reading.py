@@ -1,4 +1,4 @@
-"""Measurements from files: pytest-benchmark's JSON, and folders of results.
+"""Measurements from files: pytest-benchmark's JSON, and folders of results (see `stored`).
 
 What a benchmark puts into pytest-benchmark's `extra_info` beside its times is read as well: `counters: {name: number}`,
 `exact: {name: number}`, `quality: {name: {better: "lower" or "higher", values: [by seed]}}`, `timed: false`,
@@ -10,14 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aebench.errors import InputError
-from aebench.regress import documents
-from aebench.regress.records import Better, Kind, Measure, Side
-
-if TYPE_CHECKING:
-    from aebench.comparison.records import Entrant
+from aebench.regress import documents, stored
+from aebench.regress.records import Better, Measure, Side
 
 TIME = "min"
 """Which of pytest-benchmark's statistics stands for a process: other work only ever adds to a time."""
@@ -35,12 +32,20 @@ def read(path: str | Path) -> Side:
         return benchmarks([_report(place)], str(path))
     if not place.is_dir():
         raise InputError(f"{path}: no such file or folder; give a git revision, an environment or results")
-    if (place / "suite.json").exists():
-        return results(place)
+    if stored.is_results(place):
+        return stored.results(place)[0]
     files = sorted(place.glob("*.json"))
     if not files:
         raise InputError(f"{path}: holds neither results of a suite nor JSON files of pytest-benchmark")
     return benchmarks([_report(file) for file in files], str(path))
+
+
+def both(base: str | Path, new: str | Path) -> tuple[Side, Side]:
+    """Two sides that are to be compared; settings of results have the same names in both."""
+    if stored.is_results(base) and stored.is_results(new):
+        first, second = stored.results(base, new)
+        return first, second
+    return read(base), read(new)
 
 
 def benchmarks(reports: Iterable[Mapping[str, Any]], name: str) -> Side:
@@ -112,44 +117,6 @@ def _measures(entry: Mapping[str, Any], side: str) -> Iterable[tuple[Measure, li
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         said = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise InputError(f"{side}: not a report of pytest-benchmark: {said}") from error
-
-
-def results(folder: str | Path) -> Side:
-    """A folder of results: each metric of each setting is a quality with a value for each seed, in order of seeds.
-
-    What is counted is a counter. Times are left out: those that results keep were not measured in turns.
-    """
-    from aebench.comparison import boards
-    from aebench.comparison.rules import SHARED, TIMED
-    from aebench.plots import with_documents
-    from aebench.store import Store
-    from aebench.store.frame import from_documents
-    from aebench.tables.numbers import COUNTED
-
-    store = Store(folder)
-    stored = (store.read_or_note(id, newer=True) for id in store.ids())
-    held = {document["id"]: document for document in stored if document is not None}
-    if not held:
-        raise InputError(f"{folder}: no results of a suite")
-    frame = with_documents(from_documents(list(held.values())), held)
-    values: dict[Measure, tuple[float, ...]] = {}
-    seeds: dict[Measure, tuple[int, ...]] = {}
-    for board in boards(frame):
-        for measure in board.measures:
-            if measure.better == "neither" or measure.note in (SHARED, TIMED):
-                continue
-            kind: Kind = "counter" if COUNTED.fullmatch(measure.name) else "quality"
-            better: Better = "higher" if measure.better == "higher" else "lower"
-            for entrant in board.entrants:
-                cell = board.cells.get((entrant.key, measure.name))
-                if cell is not None and not all(map(math.isnan, cell.values)):
-                    key = Measure(_name(entrant), measure.name, kind, measure.unit, better)
-                    values[key], seeds[key] = tuple(cell.values), tuple(entrant.seeds)
-    return Side(str(folder), values, notes=tuple(store.problems), seeds=seeds)
-
-
-def _name(entrant: Entrant) -> str:
-    return f"{entrant.label} on {entrant.data}"
 
 
 def _report(file: Path) -> dict[str, Any]:

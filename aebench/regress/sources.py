@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import platform
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,9 @@ from aebench.regress.records import Measure, Side
 from aebench.regress.written import Comparison
 from aebench.stats import mean_interval
 from aebench.stats.intervals import vector
+
+NO_COMMIT = ("unversioned", "unknown")
+"""What pytest-benchmark calls the commit where there is no repository, or it cannot read it."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,17 @@ class Source:
     date: str = ""
     """When it was measured, in ISO 8601; empty where that is not known."""
     comparison: Comparison | None = None
+    dirty: str = ""
+    """A file of it that was measured with uncommitted changes; `commit` is then None."""
+    placeless: str = ""
+    """A file of it that does not say on which machine it was measured."""
+
+    @property
+    def commitless(self) -> str:
+        """Why it is of no commit, in a line that names it."""
+        if self.dirty:
+            return f"{self.dirty}: it was measured with uncommitted changes, which are of no commit"
+        return f"{self.side.name}: it does not say of which commit it is"
 
 
 class Summary(NamedTuple):
@@ -50,25 +64,25 @@ def read(place: str | Path) -> Source:
     """
     path = Path(place)
     if path.is_file() and (document := documents.read(path)).get("kind") == "comparison":
-        return of_comparison(written.parse(document, str(place)))
+        found = of_comparison(written.parse(document, str(place)))
+        return found if found.machine else replace(found, placeless=str(place))
     side = reading.read(place)
     if (path / "suite.json").exists():
         return _of_results(side, path)
-    return _of_reports(
-        side, [documents.read(file) for file in ([path] if path.is_file() else sorted(path.glob("*.json")))]
-    )
+    files = [path] if path.is_file() else sorted(path.glob("*.json"))
+    return _of_reports(side, {str(file): documents.read(file) for file in files})
 
 
 def of_comparison(found: Comparison) -> Source:
     """The new side of a comparison."""
     commits = _mapping(found.made.get("commits"))
-    return Source(_side(found, 1), found.machine, commits.get("new"), str(found.made.get("date") or ""), found)
+    return Source(_side(found, 1), found.machine, commits.get("new") or None, str(found.made.get("date") or ""), found)
 
 
 def base(found: Comparison) -> Source:
     """The other side of a comparison."""
     commits = _mapping(found.made.get("commits"))
-    return Source(_side(found, 0), found.machine, commits.get("base"), str(found.made.get("date") or ""))
+    return Source(_side(found, 0), found.machine, commits.get("base") or None, str(found.made.get("date") or ""))
 
 
 def _side(found: Comparison, which: int) -> Side:
@@ -76,10 +90,22 @@ def _side(found: Comparison, which: int) -> Side:
     return Side(name, {m: sides[which] for m, sides in found.samples.items() if sides[which]}, found.machine)
 
 
-def _of_reports(side: Side, reports: Sequence[Mapping[str, Any]]) -> Source:
-    commits = [str(_mapping(report.get("commit_info")).get("id") or "") for report in reports]
-    dates = [str(report.get("datetime") or "") for report in reports]
-    return Source(side, _machine(side, _mapping(reports[-1].get("machine_info"))), _agreed(commits), max(dates))
+def _of_reports(side: Side, reports: Mapping[str, Mapping[str, Any]]) -> Source:
+    """Of file -> report, each of one process."""
+    commits = {file: _mapping(report.get("commit_info")) for file, report in reports.items()}
+    machines = {file: _mapping(report.get("machine_info")) for file, report in reports.items()}
+    dirty = next((file for file, info in commits.items() if info.get("dirty")), "")
+    placeless = next((file for file, info in machines.items() if not info), "")
+    commit = None if dirty else _agreed(map(_commit, commits.values()))
+    date = max(str(report.get("datetime") or "") for report in reports.values())
+    here = _machine(side, list(machines.values())[-1])
+    return Source(side, here, commit, date, dirty=dirty, placeless=placeless)
+
+
+def _commit(info: Mapping[str, Any]) -> str:
+    """The commit of a report, "" where it has none."""
+    found = info.get("id")
+    return found if isinstance(found, str) and found not in NO_COMMIT else ""
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -108,8 +134,10 @@ def _of_results(side: Side, folder: Path) -> Source:
         "torch": torch,
     }
     about = {key: value for key, value in about.items() if value}
-    commit = _agreed(str(one.get("commit") or "") for one in made)
-    return Source(side, about, commit, max((str(one.get("when") or "") for one in made), default=""))
+    commits = [str(one.get("commit") or "") for one in made]
+    dirty = str(folder) if any(commit.endswith("+") for commit in commits) else ""  # see `device.commit`
+    date = max((str(one.get("when") or "") for one in made), default="")
+    return Source(side, about, None if dirty else _agreed(commits), date, dirty=dirty)
 
 
 def summary(measure: Measure, values: Iterable[float]) -> Summary | None:

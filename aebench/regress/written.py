@@ -7,9 +7,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any, get_args
 
-from aebench.errors import InputError
+from aebench.errors import InputError, printable
 from aebench.regress import documents
 from aebench.regress.records import Finding, Kind, Measure, Verdict
 from aebench.store import atomic
@@ -17,6 +18,9 @@ from aebench.store import atomic
 SCHEMA = 1
 OVERALL = ("fail", "inconclusive", "pass")
 Samples = Mapping[Measure, tuple[tuple[float, ...], tuple[float, ...]]]
+TYPES = {str: "a string", int: "a number", float: "a number", bool: "true or false", list: "a list", dict: "an object",
+         NoneType: "null"}  # fmt: skip
+"""What JSON calls the types that it is read as."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,12 @@ class Comparison:
     made: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """version, commits: {base, new}, date, seconds."""
     notes: tuple[str, ...] = ()
+
+    @property
+    def repeats(self) -> str:
+        """Of what both sides have equally many, in words: of results that is their seeds."""
+        kinds = {finding.measure.kind for finding in self.findings}
+        return f"{self.pairs} {'seeds' if 'quality' in kinds and 'time' not in kinds else 'pairs'}"
 
 
 def document(comparison: Comparison) -> dict[str, Any]:
@@ -78,35 +88,48 @@ def parse(document: Any, place: str) -> Comparison:
     if document.get("schema") != SCHEMA:
         raise InputError(f"{place}: its schema is {document.get('schema')!r}; this aebench reads {SCHEMA}")
     try:
-        entries = document["findings"]
+        entries = _held(document, "findings", list)
         findings = [_finding(entry) for entry in entries]
         samples = {
-            finding.measure: (tuple(map(_number, entry["base"])), tuple(map(_number, entry["new"])))
+            finding.measure: (_numbers(entry, "base"), _numbers(entry, "new"))
             for finding, entry in zip(findings, entries, strict=True)
         }
         return Comparison(
-            str(document["base"]), str(document["new"]), _one_of(document["verdict"], OVERALL), tuple(findings),
-            samples, int(document["pairs"]), float(document["alpha"]),
+            _held(document, "base", str), _held(document, "new", str), _one_of(document["verdict"], OVERALL),
+            tuple(findings), samples,
+            int(_held(document, "pairs", int, float)), float(_held(document, "alpha", int, float)),
             {str(key): str(value) for key, value in document["machine"].items()},
-            dict(document["made"]), tuple(map(str, document["notes"])),
+            _made(document), tuple(map(str, _held(document, "notes", list))),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{place}: a broken comparison: {type(error).__name__}: {error}") from error
 
 
+def _made(document: Mapping[str, Any]) -> dict[str, Any]:
+    """How it was made, with commits and a date that are strings where they are there."""
+    made = _held(document, "made", dict)
+    if made.get("date") is not None:
+        _held(made, "date", str)
+    if made.get("commits") is not None:
+        commits = _held(made, "commits", dict)
+        for side in commits:
+            _held(commits, side, str, NoneType, of="commits.")
+    return dict(made)
+
+
 def _finding(entry: Mapping[str, Any]) -> Finding:
     kind, better = _one_of(entry["kind"], get_args(Kind)), _one_of(entry["better"], ("lower", "higher"))
-    benchmark, name, unit = (str(entry[key]) for key in ("benchmark", "name", "unit"))
+    benchmark, name, unit = (_held(entry, key, str) for key in ("benchmark", "name", "unit"))
     measure = Measure(benchmark, name, kind, unit, better)  # pyright: ignore[reportArgumentType]
-    effect = _number(entry["effect"])
+    effect = _number(entry, "effect")
     lower, upper = (
-        math.copysign(math.inf, sign) if entry[key] is None and not math.isnan(effect) else _number(entry[key])
+        math.copysign(math.inf, sign) if entry[key] is None and not math.isnan(effect) else _number(entry, key)
         for key, sign in (("lower", -1), ("upper", 1))
     )
     verdict = _one_of(entry["verdict"], get_args(Verdict))
     return Finding(
-        measure, verdict, str(entry["said"]), effect, lower, upper, _number(entry["margin"]), int(entry["n"]),  # pyright: ignore[reportArgumentType]
-        _number(entry["p"]), bool(entry.get("crashed", False)),
+        measure, verdict, _held(entry, "said", str), effect, lower, upper, _number(entry, "margin"),  # pyright: ignore[reportArgumentType]
+        int(_held(entry, "n", int, float)), _number(entry, "p"), _held({"crashed": False, **entry}, "crashed", bool),
     )  # fmt: skip
 
 
@@ -128,8 +151,22 @@ def _null(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
+def _number(entry: Any, key: str | int, of: str = "") -> float:
+    return math.nan if (value := _held(entry, key, int, float, NoneType, of=of)) is None else float(value)
+
+
+def _numbers(entry: Any, key: str) -> tuple[float, ...]:
+    values = _held(entry, key, list)
+    return tuple(_number(values, i, f"{key}.") for i in range(len(values)))
+
+
+def _held(entry: Any, key: str | int, *types: type, of: str = "") -> Any:
+    """What an object or a list holds there; TypeError, which names it, where it is of none of these types."""
+    value = entry[key]
+    if type(value) not in types:  # true is no number
+        choices = " or ".join(dict.fromkeys(TYPES[one] for one in types))
+        raise TypeError(f"{of}{key} is {printable(repr(value), 60)}; it must be {choices}")
+    return value
 
 
 def _one_of(value: Any, choices: tuple[str, ...]) -> str:

@@ -6,7 +6,8 @@ A format is a function `(Source) -> Export`. It raises InputError where a source
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,6 +74,24 @@ def write(exported: Export, place: Path) -> list[Path]:
     for path, text in zip(paths, exported.files.values(), strict=True):
         atomic.replace(path, lambda file, text=text: file.write(text.encode("utf-8", "replace")))
     return paths
+
+
+def distinct(measures: Iterable[Measure], called: Callable[[Measure], str] = lambda m: m.name) -> dict[Measure, str]:
+    """Measure -> its name, no two of a benchmark the same: those that want one name have their kinds after it.
+
+    A counter and a quality `loss` are "loss (counter)" and "loss (quality)", in whatever order they come.
+    """
+    wanted = {measure: (measure.benchmark, called(measure)) for measure in measures}
+    count = Counter(wanted.values())
+    taken = set(count)
+    names: dict[Measure, str] = {}
+    for measure, (benchmark, name) in wanted.items():
+        if count[benchmark, name] > 1:
+            while (benchmark, name) in taken:
+                name = f"{name} ({measure.kind})"
+            taken.add((benchmark, name))
+        names[measure] = name
+    return names
 
 
 def without(measures: Iterable[Measure], why: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from aebench.errors import InputError
 from aebench.regress import commits, machine, sources
-from aebench.regress.export import Export, without
+from aebench.regress.export import Export, distinct, without
 from aebench.regress.records import Measure
 from aebench.regress.sources import Source
 
@@ -28,7 +28,8 @@ def export(source: Source) -> Export:
     Raises InputError where no commit is known, after which asv names its files.
     """
     sides = [source] if source.comparison is None else [sources.base(source.comparison), source]
-    nameless = [one.side.name for one in sides if not one.commit]
+    why = " (measured with uncommitted changes)"
+    nameless = [f"{one.side.name}{why if one.dirty else ''}" for one in sides if not one.commit]
     if nameless:
         raise InputError(f"asv files results by commit, and none is known of {', '.join(nameless)}; --commit names one")
     measures = list(dict.fromkeys(measure for one in sides for measure in one.side.values))
@@ -104,11 +105,12 @@ def _benchmark(measure: Measure, name: str) -> dict[str, Any]:
 def _names(measures: list[Measure]) -> dict[Measure, str]:
     """What stands for each in asv's addresses, no two the same: of a path neither slash nor colon."""
     names: dict[Measure, str] = {}
-    for measure in measures:
-        text = f"{measure.benchmark}.{measure.name}".replace("/", ".").replace("::", ".")
+    for measure, called in distinct(measures).items():
+        text = f"{measure.benchmark}.{called}".replace("/", ".").replace("::", ".")
         name = "".join(c if c.isalnum() or c in "._-" else "_" for c in text)
         taken = name in names.values()
-        names[measure] = f"{name}-{hashlib.sha256(str(measure).encode()).hexdigest()[:6]}" if taken else name
+        whole = f"{measure.benchmark} · {called}"
+        names[measure] = f"{name}-{hashlib.sha256(whole.encode()).hexdigest()[:6]}" if taken else name
     return names
 
 

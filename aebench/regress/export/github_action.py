@@ -11,7 +11,7 @@ from typing import Any
 
 from aebench.errors import InputError
 from aebench.regress import sources
-from aebench.regress.export import Export, without
+from aebench.regress.export import Export, distinct, without
 from aebench.regress.records import Measure
 from aebench.regress.sources import Source, Summary
 
@@ -23,13 +23,11 @@ def export(source: Source) -> Export:
     entries: dict[str, list[dict[str, Any]]] = {"lower": [], "higher": []}
     missing: list[Measure] = []
     exact = [measure for measure in source.side.values if measure.kind == "exact"]
-    for measure, values in source.side.values.items():
-        if measure.kind == "exact":
-            continue
-        if (found := sources.summary(measure, values)) is None:
+    for measure, name in distinct(m for m in source.side.values if m.kind != "exact").items():
+        if (found := sources.summary(measure, source.side.values[measure])) is None:
             missing.append(measure)
         else:
-            entries[measure.better].append(_entry(measure, found))
+            entries[measure.better].append(_entry(measure, name, found))
     files = {NAMES[better]: json.dumps(own, indent=1) + "\n" for better, own in entries.items() if own}
     if not files:
         raise InputError(f"{source.side.name}: no measure has a value of which smaller or bigger is better")
@@ -37,8 +35,8 @@ def export(source: Source) -> Export:
     return Export(files, left_out=told)
 
 
-def _entry(measure: Measure, found: Summary) -> dict[str, Any]:
-    entry: dict[str, Any] = {"name": str(measure), "unit": measure.unit, "value": found.value}
+def _entry(measure: Measure, name: str, found: Summary) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": f"{measure.benchmark} · {name}", "unit": measure.unit, "value": found.value}
     if math.isfinite(found.low) and found.high > found.low:
         entry["range"] = f"± {max(found.high - found.value, found.value - found.low):.3g}"
     what = {"time": "processes", "quality": "seeds"}.get(measure.kind, "repeats")

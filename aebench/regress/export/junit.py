@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from aebench.errors import InputError
 from aebench.regress import sources
-from aebench.regress.export import Export
+from aebench.regress.export import Export, distinct
 from aebench.regress.records import Finding
 from aebench.regress.sources import Source
 
@@ -42,8 +42,9 @@ def export(source: Source) -> Export:
     properties = ElementTree.SubElement(suite, "properties")
     for name, value in facts.items():
         ElementTree.SubElement(properties, "property", {"name": _text(name), "value": _text(value)})
+    names = distinct(finding.measure for finding in found.findings)
     for finding in found.findings:
-        _case(suite, finding, source)
+        _case(suite, finding, names[finding.measure], source)
     if found.notes:
         ElementTree.SubElement(suite, "system-out").text = _text("\n".join(found.notes))
     ElementTree.indent(root, " ")
@@ -58,11 +59,9 @@ def outcome(finding: Finding) -> tuple[str, str]:
     return ("", "") if finding.verdict == "pass" else ("skipped", finding.verdict)
 
 
-def _case(suite: ElementTree.Element, finding: Finding, source: Source) -> None:
+def _case(suite: ElementTree.Element, finding: Finding, name: str, source: Source) -> None:
     measure = finding.measure
-    case = ElementTree.SubElement(
-        suite, "testcase", {"name": _text(measure.name), "classname": _text(measure.benchmark)}
-    )
+    case = ElementTree.SubElement(suite, "testcase", {"name": _text(name), "classname": _text(measure.benchmark)})
     summary = sources.summary(measure, source.side.values.get(measure, ()))
     if measure.kind == "time" and summary is not None:
         case.set("time", f"{summary.value:.9f}")

@@ -51,7 +51,7 @@ def _comparison(found: Comparison, told: Sequence[Finding]) -> str:
     if passed:
         lines += ["<details>", f"<summary>{len(passed)} passed</summary>", "", *_findings(passed), "</details>", ""]
     about = ", ".join(f"{key} {value}" for key, value in found.machine.items())
-    notes = [*found.notes, f"{found.pairs} pairs, α = {found.alpha:g}{f'; {about}' if about else ''}"]
+    notes = [*found.notes, f"{found.repeats}, α = {found.alpha:g}{f'; {about}' if about else ''}"]
     return "\n".join([*lines, *(f"- {_cell(note)}" for note in notes)]) + "\n"
 
 

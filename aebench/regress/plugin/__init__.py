@@ -74,7 +74,9 @@ class Gate:
         self._put("counters", name, float(value))
 
     def exact(self, name: str, value: float) -> None:
-        """A number that must be the same to the last bit."""
+        """A number that must be the same to the last bit; one that no float64 holds is refused."""
+        if not math.isnan(value) and float(value) != value:
+            raise ValueError(f"exact {name!r}: {value} is no float64; give a checksum of 32 bits, as zlib.crc32 does")
         self._put("exact", name, float(value))
 
     def quality(self, name: str, values: Sequence[float], better: Literal["lower", "higher"] = "lower") -> None:
