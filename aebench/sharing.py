@@ -71,7 +71,7 @@ def cut_by_threads(graph: Graph, threads: int) -> bool:
     """
     for node in calls(graph):
         found, tags = value(node), getattr(node.target, "tags", ())
-        once = node.target in ROUNDED_ONCE and not node.kwargs
+        once = node.target in ROUNDED_ONCE and "alpha" not in node.kwargs
         if torch.Tag.pointwise not in tags or once or not isinstance(found, Tensor) or found.numel() <= SHARED:
             continue
         pieces = min(threads, -(-found.numel() // SHARED))

@@ -447,6 +447,11 @@ def test_loops_that_are_not_cut_give_the_same_bits(shape: tuple[int, ...]) -> No
             torch.set_num_threads(before)
 
 
+def test_a_copy_in_whatever_layout_rounds_nothing() -> None:
+    copy = make_fx(lambda x: x.mT.clone(memory_format=torch.contiguous_format), tracing_mode="fake")
+    assert not sharing.cut_by_threads(copy(torch.randn(7, 100, 150)).graph, 2)
+
+
 def test_what_cannot_be_recorded_goes_on_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """In "auto"; who asks for the graph is told."""
 
