@@ -169,7 +169,7 @@ def test_a_comparison_that_is_ended_leaves_no_process(
 
 
 STARTS = """
-import time
+import sys, time
 from pathlib import Path
 from aebench.cli.compare import progress
 from aebench.regress import programs
@@ -177,7 +177,7 @@ from aebench.regress import programs
 print("begun", flush=True)
 with progress(quiet=True):
     while True:
-        with programs.started(["sleep", "100"], Path()) as process:
+        with programs.started(["sleep", sys.argv[1]], Path()) as process:
             print(process.pid, flush=True)
             time.sleep(0.02)
 """
@@ -186,9 +186,10 @@ with progress(quiet=True):
 @pytest.mark.skipif(os.name != "posix", reason="no such signals")
 def test_an_end_while_a_process_is_being_started_leaves_none(tmp_path: Path):
     """Each end comes at another moment around that at which the next process is started."""
+    seconds = f"100.{os.getpid()}"  # by which they are known
     for i in range(10):
         process = subprocess.Popen(
-            [sys.executable, "-c", STARTS], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            [sys.executable, "-c", STARTS, seconds], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )  # fmt: skip
         assert process.stdout
         for _ in range(2):
@@ -197,7 +198,7 @@ def test_an_end_while_a_process_is_being_started_leaves_none(tmp_path: Path):
         process.terminate()
         process.communicate(timeout=60)
         listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-        left = [line.split()[0] for line in listed.splitlines() if line.endswith("sleep 100")]
+        left = [line.split()[0] for line in listed.splitlines() if line.endswith(f"sleep {seconds}")]
         for pid in left:
             os.kill(int(pid), signal.SIGKILL)
         assert not left
