@@ -225,7 +225,7 @@ def test_a_curve_of_many_chunks_a_point_is_kept_between_points(tmp_path: Path, m
 def test_a_graph_is_recorded_of_what_was_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the CPU, as if it had graphs and Adam were ready for them."""
     monkeypatch.setattr(engine, "capture_on", lambda device: fake_graph)
-    monkeypatch.setattr(training, "threads", lambda pack, feed, hyper: ())
+    monkeypatch.setattr(training, "numbers_of_threads", lambda pack, feed, hyper: ())
     monkeypatch.setattr(optim, "_CAPTURABLE", {"adam": ("cpu",)})
     what = case(lr=FALLING, clip=0.5)
     straight = what.train(engine="graph")
