@@ -122,7 +122,10 @@ def remembered(optimizer: torch.optim.Optimizer) -> Tensors:
     found: Tensors = {}
     for place, (view, _) in enumerate(_parameters(optimizer)):
         state: Mapping[str, Any] = optimizer.state.get(view, {})
-        found |= {f"{place}/{name}": value for name, value in state.items() if isinstance(value, Tensor)}
+        kept = ((name, value) for name, value in state.items() if isinstance(value, Tensor))
+        found |= {
+            f"{place}/{name}": value if value.ndim else value.clone() for name, value in kept
+        }  # a count may be shared
     return found
 
 

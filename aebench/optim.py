@@ -53,6 +53,32 @@ def check_recordable(device: str, name: str, precision: str) -> None:
         )
 
 
+def fused_adam(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> Callable[[Sequence[Tensor]], None]:
+    """The kernel that torch's fused Adam or AdamW calls on a CPU, on a group that has made a step: takes its gradients.
+
+    Without what `Optimizer.step` does around it each time: for small nets that takes longer than the kernel. The count
+    of steps is one for the whole group.
+    """
+    parameters: list[Tensor] = group["params"]
+    states = [optimizer.state[parameter] for parameter in parameters]
+    count: Tensor = states[0]["step"]
+    for state in states:
+        state["step"] = count
+    names = ("exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if group["amsgrad"] else []))
+    moments = [[state[name] for state in states] for name in names] + ([] if group["amsgrad"] else [[]])
+    kernel: Callable[..., Any] = getattr(torch, "_fused_adamw_" if group["decoupled_weight_decay"] else "_fused_adam_")
+    (beta1, beta2), counts = group["betas"], [count] * len(parameters)
+
+    def step(gradients: Sequence[Tensor]) -> None:
+        count.add_(1)
+        kernel(
+            parameters, gradients, *moments, counts, lr=group["lr"], weight_decay=group["weight_decay"],
+            beta1=beta1, beta2=beta2, eps=group["eps"], amsgrad=group["amsgrad"], maximize=group["maximize"],
+        )  # fmt: skip
+
+    return step
+
+
 class Descent(NamedTuple):
     """How one run goes downhill. `options` are the optimiser's own: betas, eps, momentum, ..."""
 
@@ -75,16 +101,12 @@ class StackedOptimizer:
         self, name: str, parameters: Sequence[Tensor], descents: Sequence[Descent], *, stacked: bool = True
     ) -> None:
         self.parameters, self.descents, self.stacked = list(parameters), list(descents), stacked
-        self.slices: list[slice] = []
-        self.groups: list[Descent] = []
-        start = 0
-        for descent, runs in groupby(self.descents):
-            stop = start + len(list(runs))
-            self.slices.append(slice(start, stop))
-            self.groups.append(descent)
-            start = stop
+        found = [(descent, len(list(runs))) for descent, runs in groupby(self.descents)]
+        self.groups = [descent for descent, _ in found]
+        self.counts = [count for _, count in found]
+        """Runs of each group."""
         self.buffers = buffers(name, dict(self.groups[0].options))
-        self.views = [self._views(self.parameters, s) for s in self.slices]
+        self.views = self._views([parameter.detach() for parameter in parameters] if len(found) > 1 else parameters)
         groups: list[dict[str, Any]] = [
             {"params": views, "lr": at(d.lr, 0.0), "weight_decay": at(d.weight_decay, 0.0), **dict(d.options)}
             for views, d in zip(self.views, self.groups, strict=True)
@@ -109,11 +131,15 @@ class StackedOptimizer:
         self.clipped = any(d.clip is not None for d in self.descents)
         self.copies = int(self.clipped) + 2 * ("foreach" in fast)
         """Tensors of the parameters' size that a step makes for itself."""
+        self.direct = device.type == "cpu" and name in ("adam", "adamw")
+        self.kernels: list[Callable[[Sequence[Tensor]], None]] = []
+        """`fused_adam` of each group, from the second step on."""
         self.table: list[list[tuple[float, float]]] = []
         self.rates = self.limits = torch.empty(0)
 
     def fill(self, fractions: Sequence[float]) -> None:
         """Resolve the schedules for the next steps, each by the fraction of training done before it."""
+        self.kernels = []  # what torch keeps may have been given back meanwhile
         if self.scheduled:
             self.table = [[(at(d.lr, f), at(d.weight_decay, f)) for d in self.groups] for f in fractions]
             if self.capturable:
@@ -136,18 +162,24 @@ class StackedOptimizer:
                 else:
                     group["lr"], group["weight_decay"] = self.table[i][g]
         # a fused kernel walks memory: a gradient laid out otherwise than its parameter would be applied transposed
-        gradients = [gradient.contiguous() for gradient in gradients]
-        for views, runs in zip(self.views, self.slices, strict=True):
-            for view, gradient in zip(views, self._views(gradients, runs), strict=True):
+        pieces = self._views([gradient.contiguous() for gradient in gradients])
+        if self.direct and self.torch.state:
+            self.kernels = self.kernels or [fused_adam(self.torch, group) for group in self.torch.param_groups]
+            for kernel, piece in zip(self.kernels, pieces, strict=True):
+                kernel(piece)
+            return
+        for views, piece in zip(self.views, pieces, strict=True):
+            for view, gradient in zip(views, piece, strict=True):
                 view.grad = gradient
         self.torch.step()
         for view in (view for views in self.views for view in views):
             view.grad = None  # or it would lie beside the next step's
 
-    def _views(self, tensors: Sequence[Tensor], runs: slice) -> list[Tensor]:
-        if not self.stacked or (len(self.slices) == 1 and runs.stop == len(self.descents)):
-            return list(tensors)
-        return [tensor.detach()[runs] for tensor in tensors]
+    def _views(self, tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+        """The tensors as each group has them."""
+        if len(self.counts) == 1:
+            return [list(tensors)]
+        return [list(views) for views in zip(*(tensor.split(self.counts) for tensor in tensors), strict=True)]
 
     def _clip(self, gradients: Sequence[Tensor], limit: Tensor) -> list[Tensor]:
         rows = [g.reshape(len(limit), -1) for g in gradients]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from aebench import feed as feeds
 from aebench import packing, streams
-from aebench.feed import BINARIZE, BLOCK, Examples, Feed, blocks
+from aebench.feed import BINARIZE, BLOCK, Examples, Feed, blocks, picked
 from aebench.networks import MLP
 from aebench.train import Budget, Setting, train
 from aebench.variant import Noise, Normal, Uniform
@@ -205,6 +205,16 @@ def test_noise_is_drawn_in_float32_and_then_cast() -> None:
     x, z = steps(feed([0, 1], dtype=torch.float64), 0, 2)
     assert x.dtype == z.dtype == torch.float64
     assert torch.equal(z, steps(feed([0, 1]), 0, 2)[1].double())
+
+
+@pytest.mark.parametrize("rows", [torch.tensor([4, 0, 4]), torch.tensor([[1, 2], [5, 1], [0, 0]]), slice(1, 4)])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_rows_are_picked_as_by_an_index(rows: torch.Tensor | slice, dtype: torch.dtype) -> None:
+    x = torch.arange(6 * 2 * 3).view(6, 2, 3).to(dtype)
+    for tensor in (x, x.transpose(1, 2), x[:, 0]):
+        assert torch.equal(picked(tensor, rows), tensor[rows])
+    factor = 255 if dtype == torch.uint8 else 1
+    assert torch.equal(Examples(x).take(rows, torch.float64) * factor, x[rows].double())
 
 
 def test_variants_share_the_noise_of_a_name() -> None:

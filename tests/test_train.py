@@ -14,6 +14,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
+from aebench.checkpoint import remembered
 from aebench.errors import InputError
 from aebench.feed import Examples
 from aebench.networks import MLP, Linear
@@ -190,11 +191,35 @@ def test_runs_of_one_descent_share_a_group(name: str) -> None:
             assert (a[r].detach() - b).abs().max() < 1e-12
 
 
+@pytest.mark.parametrize("filled", [True, False], ids=["chunk by chunk", "one chunk"])
+@pytest.mark.parametrize("options", [{}, {"amsgrad": True}, {"maximize": True, "betas": [0.5, 0.9], "eps": 1e-3}])
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_the_kernel_alone_leaves_torchs_bits(name: str, options: dict[str, Any], filled: bool) -> None:
+    """What a CPU calls from the second step on, beside torch's own fused steps, in float32."""
+    descents = [Descent(lr, weight_decay=0.01, options=summary(options)) for lr in (1e-2, 1e-2, 3e-2)]
+    starts = [start.float().contiguous() for start in gradients(3, 1000)]
+    ours, torchs = ([start.clone().requires_grad_() for start in starts] for _ in range(2))
+    stacked, plain = StackedOptimizer(name, ours, descents), StackedOptimizer(name, torchs, descents)
+    assert stacked.direct
+    plain.direct = False
+    for step in range(6):
+        for optimizer in (stacked, plain):
+            if filled or not step:
+                optimizer.fill([0.0])
+            optimizer.step([gradient.float() for gradient in gradients(3, step)], 0)
+        assert bool(stacked.kernels) == (step > 0)
+        assert not plain.kernels
+    assert all(map(torch.equal, ours, torchs))
+    kept, expected = remembered(stacked.torch), remembered(plain.torch)
+    assert kept.keys() == expected.keys()
+    assert all(torch.equal(kept[key], expected[key]) for key in kept), "counts of steps among it"
+
+
 def test_neighbours_of_equal_descent_share_a_group() -> None:
     parameters = [torch.zeros(5, 2).requires_grad_()]
     descents = [Descent(1e-2), Descent(1e-2), Descent(1e-3), Descent(1e-2), Descent(1e-2, clip=1.0)]
     optimizer = StackedOptimizer("adam", parameters, descents)
-    assert [(s.start, s.stop) for s in optimizer.slices] == [(0, 2), (2, 3), (3, 4), (4, 5)]
+    assert optimizer.counts == [2, 1, 1, 1]
 
 
 def test_clipping_is_each_runs_own() -> None:
