@@ -11,6 +11,7 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -153,16 +154,23 @@ def row(case: Case, size: int, samples: Mapping[int, Sequence[Sample]], least: F
     }  # fmt: skip
 
 
-def bench(wanted: Wanted, device: torch.device, on_case: Callable[[str], None] = lambda name: None) -> dict[str, Any]:
+def bench(
+    wanted: Wanted, device: torch.device, on_case: Callable[[str], None] = lambda name: None,
+    keep: Callable[[dict[str, Any]], None] = lambda found: None,
+) -> dict[str, Any]:  # fmt: skip
     """Time what is wanted: a document of plain JSON, `rows` as `row` has them, raw samples among them.
 
-    A case that fails is named in `failed` with its error, and the others go on.
+    A case that fails is named in `failed` with its error, and the others go on. `keep` is given the document so far
+    after each.
     """
     todo, left_out = cases(wanted)
     rows: list[dict[str, Any]] = []
     failed: dict[str, str] = {}
+    settings = {"data": todo[0].spec["data"]["name"], "steps": wanted.steps, "repeats": wanted.repeats,
+                "batch": wanted.batch, "optimizer": "adam", "precision": wanted.precision}  # fmt: skip
     with exact(device):
         watch = Stopwatch(device, wanted.allow_code)
+        found = partial(document, "throughput", device, watch, settings, rows, left_out, failed)
         for i, one in enumerate(todo):
             on_case(f"{i + 1}/{len(todo)}  {one.name}")
             try:
@@ -176,9 +184,8 @@ def bench(wanted: Wanted, device: torch.device, on_case: Callable[[str], None] =
                 left_out[one.name] = str(error)
             except Exception as error:
                 failed[one.name] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        settings = {"data": todo[0].spec["data"]["name"], "steps": wanted.steps, "repeats": wanted.repeats,
-                    "batch": wanted.batch, "optimizer": "adam", "precision": wanted.precision}  # fmt: skip
-        return document("throughput", device, watch, settings, rows, left_out, failed)
+            keep(found())
+        return found()
 
 
 def document(

@@ -129,12 +129,13 @@ def row(axis: str, value: int, one: Case, point: Point) -> dict[str, Any]:
 
 
 def grow(
-    axis: str, wanted: Wanted, device: torch.device, limit: float, on_point: Callable[[str], None] = lambda name: None
-) -> dict[str, Any]:
+    axis: str, wanted: Wanted, device: torch.device, limit: float, on_point: Callable[[str], None] = lambda name: None,
+    keep: Callable[[dict[str, Any]], None] = lambda found: None,
+) -> dict[str, Any]:  # fmt: skip
     """The curve of an axis: a document of plain JSON, `rows` as `row` has them.
 
     It ends where a point would take more than `limit` seconds or more memory than is free, or fails; `left_out` and
-    `failed` then say so of every value that is missing.
+    `failed` then say so of every value that is missing. `keep` is given the document so far after each point.
     """
     check(axis, wanted)
     values, rows = AXES[axis].values, list[dict[str, Any]]()
@@ -145,7 +146,7 @@ def grow(
         watch = Stopwatch(device, wanted.allow_code, machines)
         first = grown(axis, values[0], wanted)
         watch(first, len(first.runs))  # what the process takes once and for all is no cost of the first point
-        base = PeakMemory(device).bytes() or 0
+        base, settings = PeakMemory(device).bytes() or 0, _settings(axis, wanted, first, limit)
         for i, value in enumerate(values):
             on_point(f"{i + 1}/{len(values)}  {value} {AXES[axis].unit}")
             watch, one = Stopwatch(device, wanted.allow_code, machines), grown(axis, value, wanted)
@@ -158,12 +159,13 @@ def grow(
                 left_out |= {str(later): f"{value} failed" for later in values[i + 1 :]}
                 break
             rows.append(row(axis, value, one, point))
+            keep(document("growth", device, watch, settings, rows, left_out, failed))
             following = values[i + 1 : i + 2]
             if following and (why := too_much(axis, following[0], value, point, limit, free_bytes(device))):
                 left_out |= dict.fromkeys(map(str, following), why)
                 left_out |= {str(later): f"{following[0]} was left out" for later in values[i + 2 :]}
                 break
-        return document("growth", device, watch, _settings(axis, wanted, first, limit), rows, left_out, failed)
+        return document("growth", device, watch, settings, rows, left_out, failed)
 
 
 def _settings(axis: str, wanted: Wanted, first: Case, limit: float) -> Mapping[str, Any]:

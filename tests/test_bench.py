@@ -351,6 +351,25 @@ def test_one_that_fails_does_not_stop_the_others() -> None:
     assert [row["variant"] for row in found["rows"]] == ["vae"]
 
 
+def test_what_was_timed_is_kept_when_the_rest_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def time(self: Any, case: stopwatch.Case, size: int) -> stopwatch.Sample:
+        if case.spec["variant"] == "vae":
+            raise KeyboardInterrupt
+        return stopwatch.Sample(1e-3 / size, 0.3)
+
+    monkeypatch.setattr(stopwatch.Stopwatch, "__call__", time)
+    monkeypatch.setattr(stopwatch, "machine", lambda device, precision: MACHINE)
+    folder = tmp_path / "of [one] variant"
+    for words, said in (((), "nothing is kept"), (("--out", folder), f"what was timed is in {folder}")):
+        assert called("ae", "vae", "--network", "linear", "--runs", "1,4", "--device", "cpu", *words) == 130
+        assert capsys.readouterr().err == f"interrupted: {said}\n"
+    assert {path.name for path in folder.iterdir()} == {"bench.json", "bench.csv"}
+    rows = json.loads((folder / "bench.json").read_text())["rows"]
+    assert [(row["variant"], row["runs"]) for row in rows] == [("ae", 1), ("ae", 4)]
+
+
 def printed(found: dict[str, Any], width: int, monkeypatch: pytest.MonkeyPatch) -> str:
     text = io.StringIO()
     monkeypatch.setattr("aebench.cli.bench.out", printing.Console(file=text, width=width, highlight=False))
@@ -483,7 +502,10 @@ def grown() -> dict[str, Any]:
         real = growth.too_much
         judge = lambda axis, value, *rest: "too dear" if value == 4 else real(axis, value, *rest)  # noqa: E731
         patch.setattr(growth, "too_much", judge)
-        return growth.grow("runs", bench.Wanted(("ae",), (SMALL,), repeats=2), CPU, 600)
+        kept: list[Any] = []
+        found = growth.grow("runs", bench.Wanted(("ae",), (SMALL,), repeats=2), CPU, 600, keep=kept.append)
+        assert [document["rows"] for document in kept] == [found["rows"][:1], found["rows"]]
+        return found
 
 
 def test_a_curve_says_where_it_ends(grown: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

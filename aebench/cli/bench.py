@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -18,6 +19,7 @@ from aebench.errors import InputError
 QUICK: dict[str, Any] = {"variants": ("ae", "vae"), "sizes": (1, 8)}
 """What `--quick` times, where nothing else is named."""
 STEPS = {"cpu": 32, "mps": 128, "cuda": 256}
+Document = Mapping[str, Any]
 Row = Mapping[str, Any]
 
 
@@ -72,12 +74,14 @@ def bench_command(
         data=data, sizes=sizes, steps=steps or STEPS[on.type], repeats=repeats, batch=batch, precision=precision,
         allow_code=allow_code,
     )  # fmt: skip
+    keep: Callable[[Document], object] = partial(write_numbers, folder=folder) if folder else lambda found: None
     try:
         with err.status("preparing") as status:
             say = lambda text: status.update(Text(text))  # noqa: E731
-            found = curve(grow, wanted, on, limit, say) if grow else bench(wanted, on, say)
+            found = curve(grow, wanted, on, limit, say, keep) if grow else bench(wanted, on, say, keep)
     except KeyboardInterrupt:
-        err.print("interrupted: nothing is kept")
+        kept = f"what was timed is in {folder}" if folder else "nothing is kept"
+        err.print(Text(f"interrupted: {kept}"), soft_wrap=True)
         raise typer.Exit(130) from None
     if as_json:
         print(json.dumps(found, ensure_ascii=False))  # noqa: T201
@@ -98,11 +102,20 @@ def pack_sizes(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(word) for word in words}))
 
 
-def write(found: Mapping[str, Any], folder: Path) -> list[Path]:
+def write(found: Document, folder: Path) -> list[Path]:
     """JSON, CSV and figures of a document, into a folder: the paths."""
-    from aebench.bench import as_csv
     from aebench.plots import style
     from aebench.plots.bench import figures
+
+    paths = write_numbers(found, folder)
+    for drawing in figures(found):
+        paths += style.save(drawing.figure, folder, drawing.name)
+    return paths
+
+
+def write_numbers(found: Document, folder: Path) -> list[Path]:
+    """JSON and CSV of a document, into a folder: the paths."""
+    from aebench.bench import as_csv
     from aebench.store import atomic
 
     stem = f"bench-{found['settings']['axis']}" if found["kind"] == "growth" else "bench"
@@ -111,8 +124,6 @@ def write(found: Mapping[str, Any], folder: Path) -> list[Path]:
     for ending, text in texts.items():
         paths.append(folder / f"{stem}.{ending}")
         atomic.replace(paths[-1], lambda file, text=text: file.write(text.encode()))
-    for drawing in figures(found):
-        paths += style.save(drawing.figure, folder, drawing.name)
     return paths
 
 
@@ -129,7 +140,7 @@ class Column(NamedTuple):
         return max(map(len, [*self.head.split("\n"), *self.texts]))
 
 
-def show(found: Mapping[str, Any]) -> None:
+def show(found: Document) -> None:
     """The tables of a document, and in words how it was measured and what is missing."""
     rows: Sequence[Row] = found["rows"]
     if found["kind"] == "growth":
@@ -204,7 +215,7 @@ def table(title: str, columns: Sequence[Column]) -> None:
     out.print()
 
 
-def notes(found: Mapping[str, Any]) -> list[str]:
+def notes(found: Document) -> list[str]:
     """How the numbers came about, and what is missing and why."""
     made, settings = found["made"], found["settings"]
     kind = "medians and quartiles" if found["kind"] == "growth" else "medians [95 % intervals]"
