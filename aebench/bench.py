@@ -156,7 +156,7 @@ def row(case: Case, size: int, samples: Mapping[int, Sequence[Sample]], least: F
 
 def bench(
     wanted: Wanted, device: torch.device, on_case: Callable[[str], None] = lambda name: None,
-    keep: Callable[[dict[str, Any]], None] = lambda found: None,
+    keep: Callable[[dict[str, Any]], object] = lambda found: None,
 ) -> dict[str, Any]:  # fmt: skip
     """Time what is wanted: a document of plain JSON, `rows` as `row` has them, raw samples among them.
 

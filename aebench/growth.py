@@ -130,7 +130,7 @@ def row(axis: str, value: int, one: Case, point: Point) -> dict[str, Any]:
 
 def grow(
     axis: str, wanted: Wanted, device: torch.device, limit: float, on_point: Callable[[str], None] = lambda name: None,
-    keep: Callable[[dict[str, Any]], None] = lambda found: None,
+    keep: Callable[[dict[str, Any]], object] = lambda found: None,
 ) -> dict[str, Any]:  # fmt: skip
     """The curve of an axis: a document of plain JSON, `rows` as `row` has them.
 
