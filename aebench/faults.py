@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from threading import current_thread, main_thread
@@ -32,24 +32,37 @@ class TimeLimit(Exception):
 
 @contextmanager
 def contained() -> Generator[None]:
-    """A call of `sys.exit` in somebody's code is a fault like any other: it must not end the runs of others."""
+    """A call of `sys.exit` in somebody's code is a fault like any other: it must not end the runs of others.
+
+    And an interrupt of which somebody's code has made a fault is an interrupt still.
+    """
     try:
         yield
     except SystemExit as error:
         raise RuntimeError(f"sys.exit({error.code!r}) was called") from error
+    except Exception as error:
+        for one in origins(error):
+            if isinstance(one, KeyboardInterrupt):
+                raise one from None
+        raise
+
+
+def origins(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, what it came from, and so on."""
+    seen = set[int]()  # an error may come from itself
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def out_of_memory(error: BaseException | None) -> bool:
     """Whether an error, or what it came from, is that of a device or host without memory."""
-    seen = set[int]()  # an error may come from itself
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        if isinstance(error, MemoryError | torch.OutOfMemoryError):
-            return True
-        if isinstance(error, RuntimeError | OSError) and EXHAUSTED.search(words(error)):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return any(
+        isinstance(one, MemoryError | torch.OutOfMemoryError)
+        or (isinstance(one, RuntimeError | OSError) and EXHAUSTED.search(words(one)))
+        for one in origins(error)
+    )
 
 
 def parts(runs: int, error: Exception) -> int:

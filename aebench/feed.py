@@ -91,11 +91,13 @@ class Feed:
         """Draw order and noise of the chunk's 32 steps, over those of the last: a CUDA graph reads them there."""
         device, n, size = self.examples.x.device, len(self.examples.x), streams.CHUNK * self.batch
         orders = [streams.order(seed, n, chunk * size, (chunk + 1) * size, self.permutation) for seed in self.seeds]
-        order = torch.stack(orders).view(len(orders), streams.CHUNK, self.batch)
+        order = torch.stack([order.view(streams.CHUNK, self.batch) for order in orders], 1)  # a step's lie side by side
         self.order = refill(self.order, order.pin_memory() if device.type == "cuda" else order, device)
         for name, spec in self.specs.items():
             draws = [streams.noise_chunk(seed, name, chunk, spec, str(device)) for seed in self.seeds]
-            self.noise[name] = refill(self.noise.get(name, torch.empty(0)), torch.stack(draws).to(self.dtype), device)
+            self.noise[name] = refill(
+                self.noise.get(name, torch.empty(0)), torch.stack(draws, 1).to(self.dtype), device
+            )
 
     def permutation(self, seed: int, n: int, epoch: int) -> Tensor:
         """As `streams.permutation`; drawn once an epoch where there is room for those of all seeds."""
@@ -114,10 +116,10 @@ class Feed:
     def step(self, i: int) -> Batch:
         """Batch and noise of the chunk's i-th step."""
         if self.which is None:
-            x = self.examples.take(self.order[0, i], self.dtype)
-            return _batch(x, {name: draws[0, i] for name, draws in self.noise.items()}, None, None)
-        x = picked(self.examples.take(self.order[:, i], self.dtype), self.which)
-        return _batch(x, {name: picked(draws[:, i], self.which) for name, draws in self.noise.items()}, 0, 0)
+            x = self.examples.take(self.order[i, 0], self.dtype)
+            return _batch(x, {name: draws[i, 0] for name, draws in self.noise.items()}, None, None)
+        x = picked(self.examples.take(self.order[i], self.dtype), self.which)
+        return _batch(x, {name: picked(draws[i], self.which) for name, draws in self.noise.items()}, 0, 0)
 
 
 class Hyper:

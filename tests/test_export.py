@@ -354,6 +354,14 @@ def test_asv_has_a_file_for_each_commit(compared):
     assert "elbo" in exported.left_out[0]
 
 
+def test_asv_stays_in_its_folder_whatever_a_document_says():
+    machine = {**MACHINE, "python": "../../3/..\\x"}
+    files = export(Source(Side("one", {OPS: (1.0,)}), machine, "/../../etc"), "asv").files
+    names = [name for name in files if name.count("/") == 1 and not name.endswith("/machine.json")]
+    assert len(files) == 3
+    assert [name.split("/")[1] for name in names] == ["_.._.._e-aebench-py.._.._3_.._x.json"]
+
+
 def test_asv_keeps_names_apart_that_its_addresses_cannot_tell():
     a, b = Measure("t::x", "a b", "counter"), Measure("t::x", "a/b", "counter")
     c = Measure("t::x", "a_b", "counter")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import aebench
 from aebench import faults, holding, pipeline, suite, work
 from aebench.errors import InputError
 from aebench.progress import Progress
+from aebench.stopping import Stopped
 from aebench.store import Store
 from aebench.train import TooLarge
 from aebench.work import Worker
@@ -383,3 +385,22 @@ def test_code_that_would_end_the_process_fails_alone(sound: Path, tmp_path: Path
     assert [d["error"]["message"] for d in done.failed] == ["sys.exit(0) was called"] * 4
     for document in of(tmp_path, "ae"):
         same(document, documents(sound)[document["id"]])
+
+
+@pytest.mark.parametrize("place", ["attempt", "measure"])
+def test_an_interrupt_that_a_library_made_a_fault_of_ends_the_command(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As C code does whose call into Python a signal has ended; else the runs would count as failed."""
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        try:
+            raise Stopped(signal.SIGTERM)
+        except KeyboardInterrupt as error:
+            raise SystemError("returned a result with an exception set") from error
+
+    monkeypatch.setattr(Worker, place, interrupted)
+    with pytest.raises(Stopped) as stopped:
+        go(tmp_path)
+    assert stopped.value.code == 143
+    assert documents(tmp_path) == {}

@@ -68,7 +68,9 @@ def show_estimate(todo: Any, device: str, allow_code: bool, as_json: bool) -> No
     out.print(table)
     finished, stale = len(todo.documents), len(todo.stale)
     out.print(f"{len(todo.suite.runs)} runs: {finished} finished, {stale} to measure again")
-    out.print(f"about {seconds:.0f} s of training on this machine, from 16 steps of each pack; evaluation comes on top")
+    out.print(
+        f"about {seconds:.0f} s of training on this machine, from a few steps of each pack; evaluation comes on top"
+    )
 
 
 def grid(*heads: str) -> Any:

@@ -70,7 +70,12 @@ def _results(source: Source, about: dict[str, str], names: dict[Measure, str]) -
         "result_columns": COLUMNS, "results": {name: row for name, row in results.items() if row}, "durations": {},
         "version": RESULTS_VERSION,
     }  # fmt: skip
-    return {f"{about['machine']}/{commit[:8]}-{environment}.json": found}
+    return {f"{about['machine']}/{_fit(f'{commit[:8]}-{environment}')}.json": found}
+
+
+def _fit(text: str) -> str:
+    """What may stand in the name of a file: a document may say anything of its commit and Python."""
+    return "".join(c if c.isalnum() or c in "._-" else "_" for c in text)
 
 
 def _row(measure: Measure, values: tuple[float, ...]) -> list[Any]:
@@ -107,7 +112,7 @@ def _names(measures: list[Measure]) -> dict[Measure, str]:
     names: dict[Measure, str] = {}
     for measure, called in distinct(measures).items():
         text = f"{measure.benchmark}.{called}".replace("/", ".").replace("::", ".")
-        name = "".join(c if c.isalnum() or c in "._-" else "_" for c in text)
+        name = _fit(text)
         taken = name in names.values()
         whole = f"{measure.benchmark} · {called}"
         names[measure] = f"{name}-{hashlib.sha256(whole.encode()).hexdigest()[:6]}" if taken else name
