@@ -20,6 +20,7 @@ import torch
 from aebench import data, suite
 from aebench.device import exact, made
 from aebench.errors import InputError
+from aebench.faults import contained
 from aebench.networks import NETWORKS
 from aebench.plugins import resolve
 from aebench.roofline import Floor, Machine
@@ -170,13 +171,14 @@ def bench(
                 "batch": wanted.batch, "optimizer": "adam", "precision": wanted.precision}  # fmt: skip
     with exact(device):
         watch = Stopwatch(device, wanted.allow_code)
-        found = partial(document, "throughput", device, watch, settings, rows, left_out, failed)
+        found = partial(document, "throughput", device, watch, settings, rows)
         for i, one in enumerate(todo):
             on_case(f"{i + 1}/{len(todo)}  {one.name}")
             try:
-                watch.worker.check(one.runs)
-                samples = interleaved(one, wanted.sizes, wanted.repeats, watch)
-                least, on = watch.floor(one), watch.machine(one)
+                with contained():
+                    watch.worker.check(one.runs)
+                    samples = interleaved(one, wanted.sizes, wanted.repeats, watch)
+                    least, on = watch.floor(one), watch.machine(one)
                 rows += [row(one, size, samples, least, on) for size in wanted.sizes]
             except InputError as error:
                 if wanted.variants:
@@ -184,8 +186,8 @@ def bench(
                 left_out[one.name] = str(error)
             except Exception as error:
                 failed[one.name] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            keep(found())
-        return found()
+            keep(found(left_out | {later.name: "not timed yet" for later in todo[i + 1 :]}, failed))
+        return found(left_out, failed)
 
 
 def document(

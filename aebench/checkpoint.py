@@ -122,10 +122,9 @@ def remembered(optimizer: torch.optim.Optimizer) -> Tensors:
     found: Tensors = {}
     for place, (view, _) in enumerate(_parameters(optimizer)):
         state: Mapping[str, Any] = optimizer.state.get(view, {})
-        kept = ((name, value) for name, value in state.items() if isinstance(value, Tensor))
-        found |= {
-            f"{place}/{name}": value if value.ndim else value.clone() for name, value in kept
-        }  # a count may be shared
+        for name, value in state.items():
+            if isinstance(value, Tensor):  # a count may be that of several parameters
+                found[f"{place}/{name}"] = value if value.ndim else value.clone()
     return found
 
 

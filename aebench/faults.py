@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from threading import current_thread, main_thread
@@ -32,28 +32,36 @@ class TimeLimit(Exception):
 
 @contextmanager
 def contained() -> Generator[None]:
-    """A call of `sys.exit` in somebody's code is a fault like any other: it must not end the runs of others.
+    """What goes wrong in somebody's code concerns the runs that it was called for, and no others.
 
-    And an interrupt of which somebody's code has made a fault is an interrupt still.
+    A call of `sys.exit` is a fault like any other. An interrupt of which such code has made a fault is an interrupt
+    still. Derivatives are taken afterwards as before: a signal may come while torch is switching them on again.
     """
+    derivatives = torch.is_grad_enabled()
     try:
         yield
-    except SystemExit as error:
-        raise RuntimeError(f"sys.exit({error.code!r}) was called") from error
-    except Exception as error:
+    except (SystemExit, Exception) as error:
         for one in origins(error):
             if isinstance(one, KeyboardInterrupt):
                 raise one from None
+        if isinstance(error, SystemExit):
+            raise RuntimeError(f"sys.exit({error.code!r}) was called") from error
         raise
+    finally:
+        torch.set_grad_enabled(derivatives)
 
 
 def origins(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, what it came from, and so on."""
-    seen = set[int]()  # an error may come from itself
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
+    """An error, those that it came from or holds, and so on; each once, as an error may come from itself."""
+    todo, seen = [error], set[int]()
+    while todo:
+        one = todo.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        held: Sequence[BaseException] = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+        todo += [*held, one.__context__, one.__cause__]
 
 
 def out_of_memory(error: BaseException | None) -> bool:

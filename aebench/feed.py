@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def picked(x: Tensor, rows: Tensor | slice) -> Tensor:
-    """`x[rows]`, each row copied whole: indexing goes element by element on a CPU."""
+    """`x[rows]`, rows counted from the first; each is copied whole, while an index goes element by element on a CPU."""
     return x[rows] if isinstance(rows, slice) else x.index_select(0, rows.flatten()).unflatten(0, rows.shape)
 
 

@@ -13,6 +13,7 @@ from aebench.bench import SIZED, Wanted, case, document
 from aebench.clock import clock
 from aebench.device import PeakMemory, exact, free_bytes
 from aebench.errors import InputError, unknown
+from aebench.faults import contained
 from aebench.roofline import Floor, Machine
 from aebench.stopwatch import Case, Sample, Stopwatch, interleaved, network_label
 
@@ -151,7 +152,8 @@ def grow(
             on_point(f"{i + 1}/{len(values)}  {value} {AXES[axis].unit}")
             watch, one = Stopwatch(device, wanted.allow_code, machines), grown(axis, value, wanted)
             try:
-                point = measure(one, watch, wanted.repeats, base)
+                with contained():
+                    point = measure(one, watch, wanted.repeats, base)
             except InputError:
                 raise
             except Exception as error:
@@ -159,7 +161,8 @@ def grow(
                 left_out |= {str(later): f"{value} failed" for later in values[i + 1 :]}
                 break
             rows.append(row(axis, value, one, point))
-            keep(document("growth", device, watch, settings, rows, left_out, failed))
+            rest = {str(later): "not timed yet" for later in values[i + 1 :]}
+            keep(document("growth", device, watch, settings, rows, rest, failed))
             following = values[i + 1 : i + 2]
             if following and (why := too_much(axis, following[0], value, point, limit, free_bytes(device))):
                 left_out |= dict.fromkeys(map(str, following), why)

@@ -131,7 +131,8 @@ class StackedOptimizer:
         self.clipped = any(d.clip is not None for d in self.descents)
         self.copies = int(self.clipped) + 2 * ("foreach" in fast)
         """Tensors of the parameters' size that a step makes for itself."""
-        self.direct = device.type == "cpu" and name in ("adam", "adamw")
+        fused = all(group.get("fused") for group in self.torch.param_groups)
+        self.direct = device.type == "cpu" and name in ("adam", "adamw") and fused
         self.kernels: list[Callable[[Sequence[Tensor]], None]] = []
         """`fused_adam` of each group, from the second step on."""
         self.table: list[list[tuple[float, float]]] = []

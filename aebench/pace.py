@@ -16,6 +16,7 @@ from aebench.clock import clock
 from aebench.device import KEPT_BLOCK
 from aebench.engine import Mode
 from aebench.errors import InputError
+from aebench.faults import contained
 from aebench.feed import Examples, Hyper
 from aebench.streams import CHUNK
 from aebench.train import DTYPES, Budget, Setting, TooLarge, train
@@ -58,7 +59,9 @@ def sample(
     variant: Variant, network: Network, sizes: Any, settings: Sequence[Setting], budget: Budget, examples: Examples,
     engine: Mode = "auto",
 ) -> Sample:  # fmt: skip
-    """Train a pack and time the last `budget.steps` steps, `SETTLED` ones having gone before; what it learnt is lost.
+    """Train a pack and time `budget.steps` steps, `SETTLED` ones having gone before; what it learnt is lost.
+
+    A chunk comes after them, as the last draws no batches for another.
 
     One sample a training: neighbours in one share what its memory and threads happened to be, so that they would say
     less than as many samples should.
@@ -68,9 +71,9 @@ def sample(
     def mark(step: int, loss: torch.Tensor) -> None:
         marks[step] = clock(examples.x.device)
 
-    longer = replace(budget, steps=settled + budget.steps, keep="last")
+    longer = replace(budget, steps=settled + budget.steps + CHUNK, keep="last")
     trained = train(variant, network, sizes, settings, longer, examples, on_point=mark, engine=engine)
-    took, chosen = marks[longer.steps] - marks[settled], trained.engine
+    took, chosen = marks[settled + budget.steps] - marks[settled], trained.engine
     return Sample(
         took / (budget.steps * len(settings)), trained.seconds["compile"],
         chosen.get("engine", "eager"), chosen.get("threads", torch.get_num_threads()),
@@ -129,7 +132,8 @@ def together(
     asked = replace(budget, steps=ASKED)
     time = lambda size: sample(*recipe, settings[:size], asked, examples, engine)  # noqa: E731
     try:
-        number, found = parts(len(settings), budget.steps, SETTLED[device.type], time)
+        with contained():
+            number, found = parts(len(settings), budget.steps, SETTLED[device.type], time)
     except InputError:
         raise
     except Exception:  # a run's own fault, which is met again, and recorded, where it is trained

@@ -150,7 +150,7 @@ class Worker:
         spec, settings = pack[0].spec, [setting_of(run.spec) for run in pack]
         try:
             dataset = self.holding.dataset(spec)
-            with self.ledger.stage("data"):
+            with contained(), self.ledger.stage("data"):
                 examples = self.holding.examples(dataset, dataset.train)
         except Exception:  # which is met again, and recorded, where the pack is trained
             return 1, {}

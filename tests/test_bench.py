@@ -351,23 +351,38 @@ def test_one_that_fails_does_not_stop_the_others() -> None:
     assert [row["variant"] for row in found["rows"]] == ["vae"]
 
 
+@pytest.mark.parametrize(("at", "out", "kept"), [("vae", False, False), ("ae", True, False), ("vae", True, True)])
 def test_what_was_timed_is_kept_when_the_rest_is_interrupted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    at: str, out: bool, kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def time(self: Any, case: stopwatch.Case, size: int) -> stopwatch.Sample:
-        if case.spec["variant"] == "vae":
+        if case.spec["variant"] == at:
             raise KeyboardInterrupt
         return stopwatch.Sample(1e-3 / size, 0.3)
 
     monkeypatch.setattr(stopwatch.Stopwatch, "__call__", time)
     monkeypatch.setattr(stopwatch, "machine", lambda device, precision: MACHINE)
     folder = tmp_path / "of [one] variant"
-    for words, said in (((), "nothing is kept"), (("--out", folder), f"what was timed is in {folder}")):
-        assert called("ae", "vae", "--network", "linear", "--runs", "1,4", "--device", "cpu", *words) == 130
-        assert capsys.readouterr().err == f"interrupted: {said}\n"
-    assert {path.name for path in folder.iterdir()} == {"bench.json", "bench.csv"}
-    rows = json.loads((folder / "bench.json").read_text())["rows"]
-    assert [(row["variant"], row["runs"]) for row in rows] == [("ae", 1), ("ae", 4)]
+    words = (
+        "ae",
+        "vae",
+        "--network",
+        "linear",
+        "--runs",
+        "1,4",
+        "--device",
+        "cpu",
+        *(("--out", folder) if out else ()),
+    )
+    assert called(*words) == 130
+    names = ["bench-unfinished.json", "bench-unfinished.csv"] if kept else []
+    said = f"what was timed is in {', '.join(str(folder / name) for name in names)}" if kept else "nothing is kept"
+    assert capsys.readouterr().err == f"interrupted: {said}\n"
+    assert {path.name for path in tmp_path.glob("*/*")} == set(names)
+    if kept:
+        found = json.loads((folder / names[0]).read_text())
+        assert [(row["variant"], row["runs"]) for row in found["rows"]] == [("ae", 1), ("ae", 4)]
+        assert found["left_out"] == {"vae on linear": "not timed yet"}
 
 
 def printed(found: dict[str, Any], width: int, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -505,6 +520,7 @@ def grown() -> dict[str, Any]:
         kept: list[Any] = []
         found = growth.grow("runs", bench.Wanted(("ae",), (SMALL,), repeats=2), CPU, 600, keep=kept.append)
         assert [document["rows"] for document in kept] == [found["rows"][:1], found["rows"]]
+        assert kept[1]["left_out"] == {"4": "not timed yet", "8": "not timed yet"}
         return found
 
 
@@ -605,6 +621,7 @@ def test_the_command_prints_and_writes(
     ]
     assert found["rows"][1]["ms_low"] is None
     assert str(folder / "bench.json") in said.err
+    assert not list(folder.glob("*unfinished*"))
     assert json.loads((folder / "bench.json").read_text()) == found
 
 

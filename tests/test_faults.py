@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -387,9 +388,22 @@ def test_code_that_would_end_the_process_fails_alone(sound: Path, tmp_path: Path
         same(document, documents(sound)[document["id"]])
 
 
+def again(error: BaseException) -> None:
+    raise SystemError("returned a result with an exception set") from error
+
+
+def beside(error: BaseException) -> None:
+    raise RuntimeError("a fault") from ValueError("another")
+
+
+def left(error: BaseException) -> None:
+    sys.exit(130)
+
+
 @pytest.mark.parametrize("place", ["attempt", "measure"])
-def test_an_interrupt_that_a_library_made_a_fault_of_ends_the_command(
-    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("making", [again, beside, left])
+def test_an_interrupt_that_somebodys_code_made_a_fault_of_ends_the_command(
+    place: str, making: Callable[[BaseException], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """As C code does whose call into Python a signal has ended; else the runs would count as failed."""
 
@@ -397,10 +411,47 @@ def test_an_interrupt_that_a_library_made_a_fault_of_ends_the_command(
         try:
             raise Stopped(signal.SIGTERM)
         except KeyboardInterrupt as error:
-            raise SystemError("returned a result with an exception set") from error
+            making(error)
 
     monkeypatch.setattr(Worker, place, interrupted)
     with pytest.raises(Stopped) as stopped:
         go(tmp_path)
     assert stopped.value.code == 143
     assert documents(tmp_path) == {}
+
+
+def test_an_interrupt_in_a_group_is_one():
+    def members() -> list[Exception]:
+        try:
+            try:
+                raise KeyboardInterrupt
+            except KeyboardInterrupt as error:
+                raise RuntimeError("a fault") from error
+        except RuntimeError as fault:
+            return [ValueError("another"), fault]
+
+    with pytest.raises(KeyboardInterrupt), faults.contained():
+        raise ExceptionGroup("both", members())
+
+
+def test_derivatives_are_taken_after_a_fault_that_came_between(
+    sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A limit of time may come while torch is switching them on again, and concerns the runs of one pack alone."""
+    attempt = Worker.attempt
+
+    def limited(self: Worker, pack: Any, *rest: Any) -> Any:
+        if pack[0].spec["variant"] == "ae":
+            torch.set_grad_enabled(False)
+            raise faults.TimeLimit("time limit: passed")
+        return attempt(self, pack, *rest)
+
+    monkeypatch.setattr(Worker, "attempt", limited)
+    try:
+        done = go(tmp_path)
+        assert torch.is_grad_enabled()
+    finally:
+        torch.set_grad_enabled(True)
+    assert [d["spec"]["variant"] for d in done.failed] == ["ae"] * 4
+    for document in of(tmp_path, "vae"):
+        same(document, documents(sound)[document["id"]])

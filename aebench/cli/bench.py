@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -19,6 +18,8 @@ from aebench.errors import InputError
 QUICK: dict[str, Any] = {"variants": ("ae", "vae"), "sizes": (1, 8)}
 """What `--quick` times, where nothing else is named."""
 STEPS = {"cpu": 32, "mps": 128, "cuda": 256}
+UNFINISHED = "-unfinished"
+"""Of the names of files that hold what was timed so far; what an earlier command has finished stays beside them."""
 Document = Mapping[str, Any]
 Row = Mapping[str, Any]
 
@@ -74,14 +75,19 @@ def bench_command(
         data=data, sizes=sizes, steps=steps or STEPS[on.type], repeats=repeats, batch=batch, precision=precision,
         allow_code=allow_code,
     )  # fmt: skip
-    keep: Callable[[Document], object] = partial(write_numbers, folder=folder) if folder else lambda found: None
+    kept: list[Path] = []
+
+    def keep(found: Document) -> None:
+        if folder:
+            kept[:] = write_numbers(found, folder, UNFINISHED)
+
     try:
         with err.status("preparing") as status:
             say = lambda text: status.update(Text(text))  # noqa: E731
             found = curve(grow, wanted, on, limit, say, keep) if grow else bench(wanted, on, say, keep)
     except KeyboardInterrupt:
-        kept = f"what was timed is in {folder}" if folder else "nothing is kept"
-        err.print(Text(f"interrupted: {kept}"), soft_wrap=True)
+        said = f"what was timed is in {', '.join(map(str, kept))}" if kept else "nothing is kept"
+        err.print(Text(f"interrupted: {said}"), soft_wrap=True)
         raise typer.Exit(130) from None
     if as_json:
         print(json.dumps(found, ensure_ascii=False))  # noqa: T201
@@ -90,6 +96,8 @@ def bench_command(
     if folder:
         for path in write(found, folder):
             (err if as_json else out).print(path, soft_wrap=True)
+        for path in kept:
+            path.unlink(missing_ok=True)
     if found["failed"]:
         raise typer.Exit(1)
 
@@ -113,8 +121,8 @@ def write(found: Document, folder: Path) -> list[Path]:
     return paths
 
 
-def write_numbers(found: Document, folder: Path) -> list[Path]:
-    """JSON and CSV of a document, into a folder: the paths."""
+def write_numbers(found: Document, folder: Path, mark: str = "") -> list[Path]:
+    """JSON and CSV of a document, into a folder, `mark` at the end of their names: the paths."""
     from aebench.bench import as_csv
     from aebench.store import atomic
 
@@ -122,7 +130,7 @@ def write_numbers(found: Document, folder: Path) -> list[Path]:
     texts = {"json": json.dumps(found, indent=1, ensure_ascii=False) + "\n", "csv": as_csv(found)}
     paths: list[Path] = []
     for ending, text in texts.items():
-        paths.append(folder / f"{stem}.{ending}")
+        paths.append(folder / f"{stem}{mark}.{ending}")
         atomic.replace(paths[-1], lambda file, text=text: file.write(text.encode()))
     return paths
 
