@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -75,6 +76,20 @@ def bench_command(
         data=data, sizes=sizes, steps=steps or STEPS[on.type], repeats=repeats, batch=batch, precision=precision,
         allow_code=allow_code,
     )  # fmt: skip
+    found = timed(partial(curve, grow, wanted, on, limit) if grow else partial(bench, wanted, on), folder)
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False))  # noqa: T201
+    else:
+        show(found)
+    if folder:
+        for path in write(found, folder):
+            (err if as_json else out).print(path, soft_wrap=True)
+    if found["failed"]:
+        raise typer.Exit(1)
+
+
+def timed(time: Callable[..., Document], folder: Path | None) -> Document:
+    """What `bench` or `grow` give. What they have so far is in the folder meanwhile, and stays after an interruption."""
     kept: list[Path] = []
 
     def keep(found: Document) -> None:
@@ -83,23 +98,11 @@ def bench_command(
 
     try:
         with err.status("preparing") as status:
-            say = lambda text: status.update(Text(text))  # noqa: E731
-            found = curve(grow, wanted, on, limit, say, keep) if grow else bench(wanted, on, say, keep)
+            return time(lambda text: status.update(Text(text)), keep)
     except KeyboardInterrupt:
         said = f"what was timed is in {', '.join(map(str, kept))}" if kept else "nothing is kept"
         err.print(Text(f"interrupted: {said}"), soft_wrap=True)
         raise typer.Exit(130) from None
-    if as_json:
-        print(json.dumps(found, ensure_ascii=False))  # noqa: T201
-    else:
-        show(found)
-    if folder:
-        for path in write(found, folder):
-            (err if as_json else out).print(path, soft_wrap=True)
-        for path in kept:
-            path.unlink(missing_ok=True)
-    if found["failed"]:
-        raise typer.Exit(1)
 
 
 def pack_sizes(text: str) -> tuple[int, ...]:
@@ -116,6 +119,8 @@ def write(found: Document, folder: Path) -> list[Path]:
     from aebench.plots.bench import figures
 
     paths = write_numbers(found, folder)
+    for path in paths:
+        path.with_stem(path.stem + UNFINISHED).unlink(missing_ok=True)
     for drawing in figures(found):
         paths += style.save(drawing.figure, folder, drawing.name)
     return paths
