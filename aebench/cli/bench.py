@@ -89,7 +89,7 @@ def bench_command(
 
 
 def timed(time: Callable[..., Document], folder: Path | None) -> Document:
-    """What `bench` or `grow` give. What they have so far is in the folder meanwhile, and stays after an interruption."""
+    """What `bench` or `grow` give. What they have so far is in the folder meanwhile, and stays if interrupted."""
     kept: list[Path] = []
 
     def keep(found: Document) -> None:
