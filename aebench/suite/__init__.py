@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from annotated_types import Gt
 
-from aebench.data import ASIDE
 from aebench.errors import InputError, unknown
 from aebench.metrics import METRICS, Metric
 from aebench.plots import FIGURES
@@ -21,12 +19,13 @@ from aebench.suite.expansion import MAX_RUNS, Entry, Seed, Shared, data, entry, 
 from aebench.suite.expansion import seeds as seeds_of
 from aebench.suite.fields import checked, record
 from aebench.suite.files import find, read_text, shipped
-from aebench.suite.recipe import SWEPT, Train, train
+from aebench.suite.recipe import Train, train
+from aebench.suite.runs import Run, pack_id, packs, run_id, shape_id
 from aebench.suite.search import Tune, asked, tune
 from aebench.suite.source import compose
 from aebench.suite.tree import Node, one_line, shortened, shown
 
-__all__ = ["Run", "Suite", "pack_id", "packs", "parse", "read", "run_id", "shape_id", "shipped"]
+__all__ = ["Run", "Suite", "overridden", "pack_id", "packs", "parse", "read", "run_id", "shape_id", "shipped"]
 
 KEYS = (
     "name", "about", "seeds", "split_seed", "data", "network", "train", "tune", "runs", "metrics", "figures",
@@ -37,16 +36,6 @@ NO_FOLDER = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?|.*\.", re.IG
 """Names of devices, and endings that are dropped, on Windows: results could not be taken there."""
 SMOKE_STEPS = 20
 NOTHING: Mapping[str, str] = MappingProxyType({})
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training: its canonical specification, and the id that names it (16 hexadecimal digits)."""
-
-    spec: dict[str, Any]
-    id: str
-    place: str = field(default="", compare=False)
-    """Where the suite asks for it: `file:line: runs[0]`."""
 
 
 @dataclass(frozen=True)
@@ -132,66 +121,10 @@ def _arguments(overrides: Mapping[str, str], seeds: int | None, smoke: bool) -> 
     return (*words, *(["--seeds", str(seeds)] if seeds is not None else []), *(["--smoke"] if smoke else []))
 
 
-def packs(runs: Iterable[Run]) -> list[list[Run]]:
-    """Runs that may train together, in order of first appearance: they differ in floats and seeds alone.
-
-    Within a pack equal settings of the optimiser are neighbours, and within those equal seeds.
-    """
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(_shape(run.spec), []).append(run)
-    ordered: list[list[Run]] = []
-    for group in groups.values():
-        setting = _ranks(_setting(run.spec["train"]) for run in group)
-        seed = _ranks(run.spec["seed"] for run in group)
-        order = sorted(range(len(group)), key=lambda n, s=setting, r=seed: (s[n], r[n]))
-        ordered.append([group[n] for n in order])
-    return ordered
-
-
-def run_id(spec: Mapping[str, Any]) -> str:
-    """sha256[:16] of the canonical specification; where a user's own file lies does not belong to it."""
-    named = {**spec, "data": {key: value for key, value in spec["data"].items() if key not in ASIDE}}
-    return hashlib.sha256(_text(named).encode()).hexdigest()[:16]
-
-
-def pack_id(pack: Iterable[Run]) -> str:
-    """What names the composition of a pack: 16 hexadecimal digits."""
-    return hashlib.sha256(" ".join(run.id for run in pack).encode()).hexdigest()[:16]
-
-
-def shape_id(run: Run) -> str:
-    """What names all runs that may train together with this one, of whatever suite: 16 hexadecimal digits."""
-    return hashlib.sha256(_shape(run.spec).encode()).hexdigest()[:16]
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def _ranks(values: Iterable[Hashable]) -> list[int]:
-    """For each value the place of its first appearance among the distinct ones."""
-    known: dict[Hashable, int] = {}
-    return [known.setdefault(value, len(known)) for value in values]
-
-
-def _setting(train: Mapping[str, Any]) -> str:
-    return _text([train.get(name) for name in (*SWEPT, "optimizer")])
-
-
-def _shape(spec: Mapping[str, Any]) -> str:
-    """What the runs of a pack share: all but the seed and the floats (whether there is clipping splits)."""
-    train = {key: None if key in SWEPT else value for key, value in spec["train"].items()}
-    train["optimizer"] = _without_floats(train["optimizer"])
-    return _text({**spec, "train": train, "hyper": None, "seed": None})
-
-
-def _without_floats(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_floats(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_without_floats(part) for part in value]
-    return None if isinstance(value, float) else value
+def overridden(arguments: Sequence[str]) -> dict[str, str]:
+    """The overrides among a suite's `arguments`."""
+    pairs = [word.partition("=") for flag, word in pairwise(arguments) if flag == "--set"]
+    return {key: value for key, _, value in pairs}
 
 
 def _document(text: str, label: str, overrides: Mapping[str, str], seeds: int | None) -> Node:
