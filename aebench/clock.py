@@ -69,3 +69,9 @@ class Ledger:
         """Say that so much of one stage, which is over, was another."""
         self._seconds[source] = self._seconds.get(source, 0.0) - seconds
         self._seconds[target] = self._seconds.get(target, 0.0) + seconds
+
+    def divide(self, source: str, shares: Mapping[str, float]) -> None:
+        """Say that a stage, which is over and was no other's time, was these, in proportion."""
+        whole, seconds = sum(shares.values()), self._seconds.get(source, 0.0)
+        for stage, share in shares.items():
+            self.move(seconds * share / whole, source, stage)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import pairwise
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from aebench.plan import Document
 from aebench.plugins import resolve
 from aebench.progress import Progress
 from aebench.store import Store
-from aebench.suite import Run, parse, run_id
+from aebench.suite import Run, overridden, parse, run_id
 
 if TYPE_CHECKING:
     from aebench.work import Worker
@@ -67,8 +66,7 @@ def evaluate(
     lacks = ["suite.json"] if made_by is None else [k for k in ("text", "name") if not isinstance(made_by.get(k), str)]
     if made_by is None or lacks:
         raise InputError(f"{results}: no results of a suite: {'no' if made_by is None else 'it has no'} {lacks[0]}")
-    words = made_by.get("arguments", [])
-    overrides = dict(word.partition("=")[::2] for flag, word in pairwise(words) if flag == "--set")
+    overrides = overridden(made_by.get("arguments", []))
     suite = parse(made_by["text"], str(results), overrides=overrides, allow_code=allow_code)
     extra = [resolve(METRICS, "metrics", name, allow_code=allow_code) for name in metrics]
     known = {metric.name for metric, _ in suite.metrics}

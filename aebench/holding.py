@@ -56,8 +56,12 @@ class Holding:
         self.packs = Counter(str(pack[0].spec["data"]) for pack in packs)
 
     def through(self, pack: Sequence[Run]) -> None:
-        """A pack that was expected has been; data sets that no other needs are let go, and loaded again if one does."""
+        """A pack that was expected has been."""
         self.packs.subtract([str(pack[0].spec["data"])])
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Drop data sets that no pack to come needs; they are loaded again if one does."""
         needed = +self.packs
         for key in [key for key in self.datasets if key not in needed]:
             gone = self.datasets.pop(key)

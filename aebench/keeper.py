@@ -12,10 +12,12 @@ from torch import Tensor
 from aebench.checkpoint import Checkpoint
 from aebench.faults import Limit
 from aebench.stopping import CHECKPOINTS, Safety, Stop
-from aebench.store import atomic
+from aebench.store import Publication, Store, atomic
 from aebench.suite import Run, pack_id
 
 OnPoint = Callable[[int, Tensor], None]
+LONG = ("curves", "metrics", "validation", "cost")
+"""Parts of a document that are not looked at again once it is stored."""
 
 
 class Keeper:
@@ -73,7 +75,16 @@ class Keeper:
         with self.stop.later(), limit.watching():
             yield checkpoint, point
 
-    def published(self) -> None:
+    def publish(self, published: Sequence[Publication], store: Store) -> list[dict[str, Any]]:
+        """Store what came of runs, where a failure does not replace a good result: their documents without `LONG`."""
+        with self.stop.later():
+            published = [p for p in published if p[0]["status"] == "ok" or not held(store, p[0]["id"])]
+            store.publish_all(published)
+            self._published()
+        # what is long is on the disk, and need not be held until the last pack is trained
+        return [{key: value for key, value in d.items() if key not in LONG} for d, _, _ in published]
+
+    def _published(self) -> None:
         """The results of what was guarded last are written: checkpoints are of no more use."""
         for checkpoint in self.used:
             checkpoint.remove()
@@ -82,3 +93,9 @@ class Keeper:
             atomic.sweep([self.folder / CHECKPOINTS])
             with suppress(OSError):  # those of other packs lie there
                 (self.folder / CHECKPOINTS).rmdir()
+
+
+def held(store: Store, id: str) -> bool:
+    """Whether a good result is stored already, which a failure must not replace."""
+    document = store.read_or_note(id, newer=True)
+    return document is not None and document["status"] == "ok"

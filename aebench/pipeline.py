@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from operator import attrgetter
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from aebench import device as device_names
 from aebench import manifest
 from aebench.claims import Claims, tidy
+from aebench.crew import Crew, Orders, for_several
 from aebench.errors import DataError, InputError
 from aebench.evaluation import evaluate as evaluate
 from aebench.evaluation import measured_again
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     from aebench.work import Worker
 
 
-LONG = ("curves", "metrics", "validation", "cost")
-"""Parts of a document that are not looked at again once it is stored."""
-
-
 @dataclass
 class Done:
     """What running a suite did."""
@@ -47,6 +44,12 @@ class Done:
     """Runs of the suite, new or old, that did not end well."""
     notes: list[str] = field(default_factory=list[str])
     report: Path | None = None
+
+    def add(self, documents: Iterable[Document], trained: int) -> None:
+        """What was stored of so many runs."""
+        self.plan.documents |= {document["id"]: document for document in documents}
+        self.trained += trained
+        self.keep()
 
     def keep(self) -> None:
         """Write down what the suite is, and where the time went."""
@@ -63,17 +66,19 @@ def execute(
     ledger: Ledger | None = None,
     engine: str = "auto",
     safety: Safety | None = None,
+    processes: int = 1,
 ) -> Done:
     """Train what is missing, measure what is outdated, draw the report. Each finished pack is kept at once.
 
     `ledger`: one that was opened before, so that what came before counts as well. `engine`: "auto", "eager" or
-    "graph", how steps are carried out on CUDA. `safety`: how often training is kept, and what stops it.
+    "graph", how steps are carried out on CUDA. `safety`: how often training is kept, and what stops it. `processes`: so
+    many that train on the CPU at the same time; see `crew`.
     """
     device_names.check(device)
     done = Done(todo, Books(todo.store, ledger), notes=[*todo.notes])
     if todo.packs or todo.stale:
         try:
-            _work(todo, done, device, allow_code, progress or Progress(), engine, safety or Safety())
+            _work(todo, done, device, allow_code, progress or Progress(), engine, safety or Safety(), processes)
         except BaseException:
             if done.trained or done.measured:
                 done.keep()
@@ -91,8 +96,9 @@ def execute(
 
 
 def _work(
-    todo: Plan, done: Done, device: str, allow_code: bool, progress: Progress, engine: str, safety: Safety
-) -> None:
+    todo: Plan, done: Done, device: str, allow_code: bool, progress: Progress, engine: str, safety: Safety,
+    processes: int,
+) -> None:  # fmt: skip
     ledger = done.books.ledger
     with ledger.stage("set-up"):
         from aebench.device import choose, exact
@@ -100,6 +106,8 @@ def _work(
         from aebench.work import Worker
 
         suite, on = todo.suite, choose(device)
+        if processes > 1 and on.type != "cpu":
+            raise InputError(f"--processes {processes}: several share the cores of a CPU; the device is {on.type}")
         worker = Worker(
             suite.name, on, suite.metrics, suite.keep_weights, allow_code, ledger, engine, suite.validated,
             suite.determinism,
@@ -109,6 +117,8 @@ def _work(
         with ledger.stage("set-up"):
             without = _check(todo.packs, worker)
             wanted = [part for pack in todo.packs if id(pack) not in without for part in worker.packs(pack)]
+            if processes > 1:
+                wanted = for_several(wanted, suite.runs, processes, worker.guess)
         done.keep()
         progress.start(wanted, worker.guess)
         for pack in todo.packs:
@@ -118,8 +128,14 @@ def _work(
         names = {pack_id(pack): worker.claimed_as(pack) for pack in wanted}
         following = {pack_id(one): other for one, other in pairwise(wanted)}
         with Claims(todo.store.folder) as claims:
-            worker.holding.expect(wanted)
-            for pack, left in claims.share(wanted, lambda p: names[pack_id(p)], todo.left, progress.wait):
+            name, rest = lambda p: names[pack_id(p)], wanted
+            if processes > 1 and len(wanted) > 1:
+                worker.holding.expect(())
+                worker.holding.let_go()
+                orders = Orders.of(suite, min(processes, len(wanted)), todo.store.folder, allow_code, safety)
+                rest = _by_crew(Crew(orders), wanted, name, claims, done, progress)
+            worker.holding.expect(rest)
+            for pack, left in claims.share(rest, name, todo.left, progress.wait):
                 _train(pack, left, following.get(pack_id(pack)), worker, done, progress)
                 worker.holding.through(pack)
             _measure(worker, done, progress, claims)
@@ -159,18 +175,30 @@ def _train(
     progress.leave(pack)
 
 
+def _by_crew(
+    crew: Crew, wanted: list[list[Run]], name: Callable[[list[Run]], str], claims: Claims, done: Done,
+    progress: Progress,
+) -> list[list[Run]]:  # fmt: skip
+    """Have packs trained, measured and stored by several processes; those that are left for this one."""
+    ledger = done.books.ledger
+    progress.gather(crew.size)
+    with ledger.stage("train"), crew:
+        for pack, brought in crew.share(wanted, name, done.plan.left, claims, progress.say):
+            if brought is None:
+                progress.skip(pack)
+                continue
+            for line in brought.said:
+                progress.say(line)
+            done.add(brought.documents, brought.trained)
+            progress.bring(pack, sum(brought.seconds.values()))
+    ledger.divide("train", crew.seconds)
+    return crew.rest
+
+
 def _keep(published: list[Publication], worker: Worker, done: Done) -> None:
-    """Store what came of runs: a failure does not replace a good result."""
-    store, count = done.plan.store, len(published)
+    """Store what came of runs."""
     with done.books.ledger.stage("write"), worker.keeper.stop.later():
-        published = [p for p in published if p[0]["status"] == "ok" or not held(store, p[0]["id"])]
-        store.publish_all(published)
-        worker.keeper.published()
-        # what is long is on the disk, and need not be held until the last pack is trained
-        slim = [{key: value for key, value in d.items() if key not in LONG} for d, _, _ in published]
-        done.plan.documents |= {document["id"]: document for document in slim}
-        done.trained += count
-        done.keep()
+        done.add(worker.keeper.publish(published, done.plan.store), len(published))
 
 
 def _measure(worker: Worker, done: Done, progress: Progress, claims: Claims) -> None:
@@ -186,12 +214,6 @@ def _measure(worker: Worker, done: Done, progress: Progress, claims: Claims) -> 
             done.measured += 1
     if lost:
         done.notes.append(f"{lost} runs lack a metric and their weights were not kept: --retrain trains them again")
-
-
-def held(store: Store, id: str) -> bool:
-    """Whether a good result is stored already, which a failure must not replace."""
-    document = store.read_or_note(id, newer=True)
-    return document is not None and document["status"] == "ok"
 
 
 def draw(done: Done, allow_code: bool = False) -> Path | None:
@@ -228,17 +250,19 @@ def run(
     allow_code: bool = False,
     report: bool = True,
     engine: str = "auto",
+    processes: int = 1,
 ) -> DataFrame:
     """Run a suite, by path or by the name of one that ships with aebench: one row a run, as `aebench.load` gives.
 
     Results go to `out/results/<suite>/`, the report to `out/reports/<suite>/`; what is there already is not trained
-    again. `engine`: as in `execute`. Raises InputError for a faulty suite; a run that fails is a row that says why.
+    again. `engine`, `processes`: as in `execute`; with several processes the script that calls this needs the guard
+    `if __name__ == "__main__":`. Raises InputError for a faulty suite; a run that fails is a row that says why.
     """
     from aebench.store import load
 
     wanted = read(suite, overrides=overrides, seeds=seeds, smoke=smoke, allow_code=allow_code)
     todo = plan(wanted, out, allow_code=allow_code)
-    execute(todo, device=device, allow_code=allow_code, report=report, engine=engine)
+    execute(todo, device=device, allow_code=allow_code, report=report, engine=engine, processes=processes)
     return load(todo.store.folder)
 
 

@@ -92,6 +92,16 @@ class Progress:
         self.work -= self.weigh(pack)  # which has taken none of the time here
         self._done(pack, "by another process")
 
+    def gather(self, processes: int) -> None:
+        """So many processes train packs, which they will `bring`."""
+        self.bar.update(self.task, label=f"{processes} processes", loss="", rate="")
+
+    def bring(self, pack: Sequence[Run], seconds: float) -> None:
+        """One of several processes has trained a pack, and taken so long."""
+        self.before = self.runs
+        self.worked += self.weigh(pack)
+        self._done(pack, f"{seconds:.1f} s")
+
     def say(self, line: str) -> None:
         """Something that one should know of."""
         self.console.print(line, markup=False, soft_wrap=True)

@@ -42,6 +42,7 @@ class Worker:
     """Trains and measures packs on one device; what it does under `determinism.strict` is told by `determinism`.
 
     `validated`: the metric that is measured on the validation part as well, as a tuned suite chooses by it.
+    `processes`: so many that train at the same time, of which this is one; see `crew`.
     """
 
     def __init__(
@@ -55,9 +56,10 @@ class Worker:
         engine: str = "auto",
         validated: str = "",
         determinism: Determinism = "usual",
+        processes: int = 1,
     ) -> None:
         self.engine: Mode = mode(engine)
-        self.validated, self.determinism = validated, determinism
+        self.validated, self.determinism, self.processes = validated, determinism, processes
         self.suite, self.device, self.chosen = suite, device, chosen
         self.keep_weights, self.allow_code = keep_weights, allow_code
         self.ledger = ledger or Ledger()
@@ -228,8 +230,9 @@ class Worker:
         return publications(self.suite, pack, dataset.event_shape, trained, measured, cost, by, self.keep_weights)
 
     def made(self, precision: str) -> dict[str, Any]:
-        """By what, on what and how: `device.made`, and what was heard of a strict determinism so far."""
-        return made(self.device, precision) | said(self.determinism, self.heard)
+        """By what, on what and how: `device.made`, what was heard of a strict determinism so far, who was at work."""
+        several = {"processes": self.processes} if self.processes > 1 else {}
+        return made(self.device, precision) | said(self.determinism, self.heard) | several
 
     def measure(self, runs: Runs, dataset: Dataset, chosen: Chosen) -> Found:
         """These metrics of every run on the test part, what is chosen by on validation, and the arrays for figures."""

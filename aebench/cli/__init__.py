@@ -133,6 +133,7 @@ def run(
     report: Annotated[bool, typer.Option(help="draw the report")] = True,
     quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
     engine: Annotated[str, typer.Option(help="auto, eager or graph: how steps are carried out on CUDA")] = "auto",
+    processes: Annotated[int, typer.Option(min=1, help="so many that train at the same time, on a CPU's cores")] = 1,
     checkpoint: Annotated[float, typer.Option(min=0, help="seconds between two checkpoints of a long training")] = 300,
     as_json: AsJson = False,
 ) -> None:
@@ -156,7 +157,7 @@ def run(
         with stop.listening():
             done = pipeline.execute(
                 todo, device=device, allow_code=allow_code, report=False, progress=progress, ledger=ledger,
-                engine=engine, safety=Safety(checkpoint, stop),
+                engine=engine, safety=Safety(checkpoint, stop), processes=processes,
             )  # fmt: skip
             with ledger.stage("report"):
                 show(done, as_json)

@@ -24,7 +24,7 @@ Manifest = Mapping[str, Any]
 """What `suite.json` says."""
 IN_THE_FRAME = ("metrics",)
 """Most of what a document holds: thousands of them would not fit beside their table."""
-WHERE = ("device", "threads")
+WHERE = ("device", "threads", "processes")
 """What is kept of how a run was measured: times depend on it."""
 
 
