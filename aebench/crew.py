@@ -33,6 +33,8 @@ LEAST = 8
 """Runs of a pack that is divided between processes: with fewer a run costs more in each than is gained by several."""
 PATIENCE = 60.0
 """Seconds for a process to keep what it has, when all are to end."""
+WORTH = 120.0
+"""Seconds of work, as `workload` guesses them, from which on several processes are spoken of."""
 LOOK = 1.0
 """Seconds between two looks at whether the user wants to end, where a system does not interrupt what waits."""
 
@@ -138,6 +140,13 @@ class Crew:
                 if one not in self.others:
                     one.kill()
             self.pool.shutdown(cancel_futures=True)
+
+
+def advice(wanted: Sequence[list[Run]], guess: Callable[[list[Run]], float], device: str) -> str | None:
+    """What to say to who waits for one process, where several would be much faster."""
+    if device != "cpu" or cores() < 2 or len(wanted) < 2 or sum(map(guess, wanted)) < WORTH:
+        return None
+    return f"one process trains; with --processes {cores()} all {cores()} cores share the {len(wanted)} packs"
 
 
 def for_several(

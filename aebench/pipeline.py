@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from aebench import device as device_names
 from aebench import manifest
 from aebench.claims import Claims, tidy
-from aebench.crew import Crew, Orders, for_several
+from aebench.crew import Crew, Orders, advice, for_several
 from aebench.errors import DataError, InputError
 from aebench.evaluation import evaluate as evaluate
 from aebench.evaluation import measured_again
@@ -121,6 +121,8 @@ def _work(
                 wanted = for_several(wanted, suite.runs, processes, worker.guess)
         done.keep()
         progress.start(wanted, worker.guess)
+        if processes == 1 and (advised := advice(wanted, worker.guess, on.type)):
+            progress.say(advised)
         for pack in todo.packs:
             if (error := without.get(id(pack))) is not None:
                 progress.say(f"{len(pack)} runs fail, the others go on: {error}")

@@ -19,11 +19,14 @@ from rich.console import Console
 
 from aebench import device, pipeline, suite
 from aebench.claims import Claims
-from aebench.crew import LEAST, divided, for_several
+from aebench.clock import Ledger
+from aebench.crew import LEAST, WORTH, advice, divided, for_several
 from aebench.errors import InputError
 from aebench.pipeline import Done
+from aebench.plots import with_documents
 from aebench.progress import Progress
 from aebench.store import Store
+from aebench.store.frame import from_documents
 from aebench.suite import Run, packs, shape_id
 
 TESTS = Path(__file__).parent
@@ -90,6 +93,35 @@ def test_runs_that_train_one_by_one_stay_alone():
     assert for_several([[run] for run in whole], whole, 4, len) == [[run] for run in whole]
 
 
+def test_who_waits_for_one_process_hears_of_several(monkeypatch: pytest.MonkeyPatch):
+    whole = packs(runs(settings=2, seeds=2))
+    monkeypatch.setattr("aebench.crew.cores", lambda: 8)
+    dear: Callable[[list[Run]], float] = lambda pack: WORTH / len(whole)  # noqa: E731
+    said = "one process trains; with --processes 8 all 8 cores share the 4 packs"
+    assert advice(whole, dear, "cpu") == said
+    assert advice(whole, lambda pack: 0.99 * dear(pack), "cpu") is None
+    assert advice(whole, dear, "cuda") is None
+    assert advice(whole[:1], lambda pack: 10 * WORTH, "cpu") is None
+    monkeypatch.setattr("aebench.crew.cores", lambda: 1)
+    assert advice(whole, dear, "cpu") is None
+
+
+def test_time_is_divided_in_proportion():
+    """Of several processes at once the stages are told, and all adds up to the time that has passed."""
+    ticks = iter([0.0, 1.0, 11.0, 12.0])
+    ledger = Ledger(begin=0.0)
+    ledger.now = lambda: next(ticks)
+    with ledger.stage("set-up"), ledger.stage("train"):
+        pass
+    ledger.now = lambda: 12.0
+    ledger.divide("train", {"train": 6.0, "compile": 3.0, "evaluate": 1.0})
+    found = ledger.read()
+    assert sum(found.values()) == 12.0
+    assert (found["train"], found["compile"], found["evaluate"]) == pytest.approx((6.0, 3.0, 1.0))
+    ledger.divide("train", {})
+    assert ledger.read() == found
+
+
 # ---- a suite
 
 
@@ -115,7 +147,12 @@ def test_two_processes_give_what_one_gives(tmp_path: Path, straight: Path):
     documents = list(Store(tmp_path / "results" / "trial").documents())
     assert {d["made"]["processes"] for d in documents} == {2}
     assert {d["measured"]["processes"] for d in documents} == {2}
-    assert all("processes" not in d["made"] for d in Store(straight / "results" / "trial").documents())
+    alone = list(Store(straight / "results" / "trial").documents())
+    assert all("processes" not in d["made"] for d in alone)
+    for held, machine in ((documents, "1 thread, one of 2 processes at work"), (alone, "1 thread")):
+        frame = with_documents(from_documents(held), {d["id"]: d for d in held})
+        assert {text.partition(" cores, ")[2] for text in frame["trained_on"]} == {machine}
+        assert {text.partition(" cores, ")[2] for text in frame["measured_on"]} == {machine}
     told = Store(tmp_path / "results" / "trial").manifest()
     assert told is not None
     ((command),) = told["commands"]

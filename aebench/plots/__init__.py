@@ -126,10 +126,11 @@ def with_documents(frame: DataFrame, documents: Mapping[str, Mapping[str, Any]])
 
 
 def _machine(how: Mapping[str, Any] | None) -> str:
-    """What times depend on: `cpu, 2 threads`."""
-    device, threads = (how or {}).get("device"), (how or {}).get("threads")
+    """What times depend on: `cpu, 2 threads`, and how many processes were at work where it was not one."""
+    device, threads, processes = ((how or {}).get(name) for name in ("device", "threads", "processes"))
     counted = f"{threads} thread{'' if threads == 1 else 's'}" if threads else ""
-    return ", ".join(filter(None, (device and str(device), counted))) or "a machine that is not recorded"
+    several = f"one of {processes} processes at work" if processes else ""
+    return ", ".join(filter(None, (device and str(device), counted, several))) or "a machine that is not recorded"
 
 
 def file_name(text: str) -> str:

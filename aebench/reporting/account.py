@@ -166,6 +166,7 @@ def _device(how: Mapping[str, Any]) -> str:
     parts = [how.get("device"), how.get("precision")]
     count = how.get("threads")
     parts += [how.get("driver") and f"driver {how['driver']}", count and f"{count} thread{'s' if count != 1 else ''}"]
+    parts += [how.get("processes") and f"one of {how['processes']} processes"]
     return ", ".join(str(part) for part in parts if part) or "not recorded"
 
 

@@ -17,6 +17,7 @@ from task import Contender, Task
 from torch import Tensor
 
 from aebench import data
+from aebench.device import cores
 from aebench.networks import MLP, Conv
 
 LEAN = {"lean": Contender("plain loop, tensor in memory, fused Adam", lean_loop.seconds)}
@@ -33,6 +34,14 @@ def ours() -> dict[str, Contender]:
     """aebench at every precision."""
     trainers = {p: partial(aebench_trainer.seconds, precision=p) for p in aebench_trainer.precisions()}
     return {f"aebench {p}": Contender("aebench.train", trainer, together=True) for p, trainer in trainers.items()}
+
+
+def several() -> dict[str, Contender]:
+    """aebench as `--processes` has it, a process a core; nobody where there is one core."""
+    if cores() < 2:
+        return {}
+    trainer = partial(aebench_trainer.by_processes, cores())
+    return {f"aebench fp32, {cores()} processes": Contender("aebench.train in each", trainer, together=True)}
 
 
 def pythae() -> dict[str, Contender]:
@@ -90,7 +99,12 @@ def cases(device: torch.device, quick: bool = False) -> dict[str, Case]:
     stock = {name: contender for name, contender in pythae().items() if name == AS_IT_COMES}
     found = {
         "mlp": Case("VAE 784-512-16-512-784", kind, mlp, {**LEAN, **pythae(), **lightning(), **ours()}),
-        "small": Case("VAE 2-64-64-8-64-64-2", "normal noise", small, {**LEAN, **stock, **RECIPE, **ours()}),
+        "small": Case(
+            "VAE 2-64-64-8-64-64-2",
+            "normal noise",
+            small,
+            {**LEAN, **stock, **RECIPE, **ours(), **({} if cuda else several())},
+        ),
     }
     if cuda:
         many = {"runs": 64, "sample": 2, "epochs": 1 if quick else 4}
