@@ -146,7 +146,7 @@ def advice(wanted: Sequence[list[Run]], guess: Callable[[list[Run]], float], dev
     """What to say to who waits for one process, where several would be much faster."""
     if device != "cpu" or cores() < 2 or len(wanted) < 2 or sum(map(guess, wanted)) < WORTH:
         return None
-    return f"one process trains; with --processes {cores()} all {cores()} cores share the {len(wanted)} packs"
+    return f"one process trains; --processes {cores()} would share the {len(wanted)} packs among {cores()} cores"
 
 
 def for_several(

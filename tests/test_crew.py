@@ -97,7 +97,7 @@ def test_who_waits_for_one_process_hears_of_several(monkeypatch: pytest.MonkeyPa
     whole = packs(runs(settings=2, seeds=2))
     monkeypatch.setattr("aebench.crew.cores", lambda: 8)
     dear: Callable[[list[Run]], float] = lambda pack: WORTH / len(whole)  # noqa: E731
-    said = "one process trains; with --processes 8 all 8 cores share the 4 packs"
+    said = "one process trains; --processes 8 would share the 4 packs among 8 cores"
     assert advice(whole, dear, "cpu") == said
     assert advice(whole, lambda pack: 0.99 * dear(pack), "cpu") is None
     assert advice(whole, dear, "cuda") is None

@@ -14,13 +14,14 @@ import json
 import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import torch
 from torch import Tensor
-from training import BATCH, images, points
+from training import BATCH, images, points, quartiles, turns
 
 from aebench import feed
 from aebench.device import exact, keep_memory, made
@@ -92,25 +93,23 @@ def stepped() -> Iterator[None]:
 WAYS: dict[str, Callable[[], Any]] = {"as it is": nullcontext, "an index": indexed, "Optimizer.step": stepped}
 
 
+def as_in(way: str, case: Case) -> float:
+    """`seconds`, this way."""
+    with WAYS[way]():
+        return seconds(case)
+
+
 def measure(case: Case, rounds: int) -> dict[str, Any]:
     """One case: milliseconds of a run-step each way, and the ratios of training as it is to the others."""
-    times: dict[str, list[float]] = {way: [] for way in WAYS}
-    for i in range(rounds + 1):
-        for way in list(WAYS) if i % 2 else reversed(list(WAYS)):
-            with WAYS[way]():
-                took = seconds(case)
-            if i:  # the first is a warm-up
-                times[way].append(took)
+    times = turns({way: partial(as_in, way, case) for way in WAYS}, rounds)
     first, *others = WAYS
-    ratios = {w: statistics.quantiles([a / b for a, b in zip(times[first], times[w], strict=True)]) for w in others}
     return {
         "case": case.name,
         "ms_run_step": {
             way: 1e3 * statistics.median(t) / case.steps / (case.seeds * case.rates) for way, t in times.items()
         },
-        "ratio_to": {way: dict(zip(("lower_quartile", "median", "upper_quartile"), q, strict=True))
-                     for way, q in ratios.items()},
-    }  # fmt: skip
+        "ratio_to": {way: quartiles(times[first], times[way]) for way in others},
+    }
 
 
 def main() -> None:

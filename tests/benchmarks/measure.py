@@ -42,7 +42,7 @@ def commands(device: str, out: Path) -> dict[str, list[str]]:
     for axis in ("runs", "batch", "width", "examples"):
         words = ["bench", *on, "--grow", axis, "--limit", LIMIT, "--out", str(out / f"grow_{axis}")]
         found[f"grow_{axis}"] = [sys.executable, "-m", "aebench", *words]
-    own = ("training", "around", "busy", "pack_size", "traffic") if device == "cpu" else ()
+    own = ("training", "around", "busy", "pack_size", "processes", "traffic") if device == "cpu" else ()
     return found | {name: script(out, f"{name}.py") for name in own}
 
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from training import best, images, ours, points
+from training import best, images, ours, points, quartiles, turns
 
 from aebench.device import keep_memory, made
 from aebench.networks import MLP
@@ -55,22 +55,11 @@ def seconds(net: Net, size: int, runs: int) -> float:
 def measure(net: Net, runs: int, rounds: int) -> dict[str, Any]:
     """One network, so many runs at once: seconds of each round, and their ratios to the whole."""
     sizes = [size for size in PARTS if runs // 8 <= size < runs]
-    ways = {size: best(lambda s=size: seconds(net, s, runs)) for size in (*sizes, runs)}
-    times: dict[int, list[float]] = {size: [] for size in ways}
-    for i in range(rounds + 1):
-        for size in list(ways) if i % 2 else reversed(list(ways)):
-            took = ways[size]()
-            if i:  # the first is a warm-up
-                times[size].append(took)
-    ratios = {
-        size: statistics.quantiles([a / b for a, b in zip(times[size], times[runs], strict=True)]) for size in sizes
-    }
+    times = turns({size: best(lambda s=size: seconds(net, s, runs)) for size in (*sizes, runs)}, rounds)
     return {
         "net": net.name, "runs": runs,
         "ms_run_step": {str(size): 1e3 * statistics.median(t) / STEPS / runs for size, t in times.items()},
-        "parts_over_whole": {
-            str(size): {"lower_quartile": a, "median": b, "upper_quartile": c} for size, (a, b, c) in ratios.items()
-        },
+        "parts_over_whole": {str(size): quartiles(times[size], times[runs]) for size in sizes},
     }  # fmt: skip
 
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ from aebench.variant import Network
 from aebench.variants import VARIANTS
 
 BATCH = 128
+Way = TypeVar("Way", str, int)
 
 
 def points(n: int = 4096) -> Tensor:
@@ -81,6 +83,23 @@ def ratio(a: Callable[[], float], b: Callable[[], float], pairs: int) -> dict[st
     ratios = [a() / b() if i % 2 else 1 / (b() / a()) for i in range(pairs)]
     low, middle, high = statistics.quantiles(ratios, n=4)
     return {"median": middle, "lower_quartile": low, "upper_quartile": high, "pairs": pairs}
+
+
+def turns(ways: Mapping[Way, Callable[[], float]], rounds: int) -> dict[Way, list[float]]:
+    """Seconds of each way in every round, in which all have their turn; there and back, after one that warms up."""
+    times: dict[Way, list[float]] = {way: [] for way in ways}
+    for i in range(rounds + 1):
+        for way in list(ways) if i % 2 else reversed(list(ways)):
+            took = ways[way]()
+            if i:
+                times[way].append(took)
+    return times
+
+
+def quartiles(a: Sequence[float], b: Sequence[float]) -> dict[str, float]:
+    """Of the ratios of two ways, in the same round each."""
+    low, middle, high = statistics.quantiles([x / y for x, y in zip(a, b, strict=True)])
+    return {"lower_quartile": low, "median": middle, "upper_quartile": high}
 
 
 def best(call: Callable[[], float]) -> Callable[[], float]:
