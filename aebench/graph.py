@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import linecache
 import operator
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import Graph, GraphModule, Node, graph_module
-from torch.utils._pytree import tree_leaves
+
+from aebench.recorded import OVER, alike, calls, is_view, value, write_over
 
 aten: Any = torch.ops.aten
 
@@ -61,30 +62,6 @@ def recordings_forgotten() -> Generator[None]:
         FakeTensorMode.cache_clear()
 
 
-def value(node: Node) -> Any:
-    """What the node gave when it was recorded: a tensor without memory, or a tuple of such."""
-    return node.meta.get("val")
-
-
-def calls(graph: Graph) -> Iterator[Node]:
-    """Its operations, from first to last."""
-    return (node for node in list(graph.nodes) if node.op == "call_function")
-
-
-def alike(a: Node, b: Node) -> bool:
-    """Whether two nodes have the same shape, layout and type."""
-    one, two = value(a), value(b)
-    if not isinstance(one, Tensor) or not isinstance(two, Tensor):
-        return False
-    return one.shape == two.shape and one.stride() == two.stride() and one.dtype == two.dtype
-
-
-def writes(graph: Graph) -> bool:
-    """Whether an operation writes over what it was given; then views of the same memory cannot be told apart here."""
-    schemas: list[Any] = [getattr(node.target, "_schema", None) for node in calls(graph)]
-    return any(schema is not None and schema.is_mutable for schema in schemas)
-
-
 def rewrite(graph: Graph, device: str, products: torch.dtype | None = None) -> None:
     """All of it, for a kind of device; `products` as in `packing.trace`."""
     simplify(graph)
@@ -96,6 +73,7 @@ def rewrite(graph: Graph, device: str, products: torch.dtype | None = None) -> N
         round_products(graph, products)
     if device == "cpu":
         channels_last(graph)
+        write_over(graph)
 
 
 def simplify(graph: Graph) -> None:
@@ -206,19 +184,8 @@ def direct(recorded: GraphModule) -> GraphModule:
     graph.output(graph.graph_copy(recorded.graph, {}))
     graph.set_codegen(vars(recorded.graph)["_codegen"])
     for node in calls(graph):
-        node.target = DIRECT.get(node.target, node.target)  # type: ignore[arg-type]
+        node.target = (OVER if node.meta.get("over") else DIRECT).get(node.target, node.target)  # type: ignore[arg-type]
     return GraphModule(recorded, graph)
-
-
-def is_view(node: Node) -> bool:
-    """Whether the node's memory is that of its first argument."""
-    if node.target is operator.getitem:
-        return is_view(node.args[0])  # type: ignore[arg-type]
-    if node.target is aten.contiguous.default:
-        return alike(node, node.args[0])  # type: ignore[arg-type]
-    schema = getattr(node.target, "_schema", None)
-    aliased = schema is not None and any(out.alias_info is not None for out in schema.returns)
-    return aliased or node.target is aten._unsafe_view.default
 
 
 def round_products(graph: Graph, dtype: torch.dtype) -> None:
@@ -257,30 +224,3 @@ def round_products(graph: Graph, dtype: torch.dtype) -> None:
             back.meta["val"] = value(result).to(back_to)
             result.replace_all_uses_with(back, delete_user_cb=lambda user, back=back: user is not back)
     graph.eliminate_dead_code()
-
-
-def peak_bytes(graph: Graph) -> int:
-    """The most memory that its results hold at once, its inputs apart; each is let go after its last use."""
-    owner: dict[Node, Node] = {}
-    last: dict[Node, Node] = {}
-    for node in graph.nodes:
-        shares = node.op == "call_function" and (node.target is operator.getitem or is_view(node))
-        source = node.args[0] if shares else node
-        owner[node] = owner.get(source, source)  # type: ignore[arg-type]
-        for read in (node, *node.all_input_nodes):
-            last[owner[read]] = node
-    gone: dict[Node, list[Node]] = {}
-    for source, node in last.items():
-        gone.setdefault(node, []).append(source)
-    held = peak = 0
-    for node in graph.nodes:
-        held += _own_bytes(node) if owner[node] is node else 0
-        peak = max(peak, held)
-        held -= sum(_own_bytes(source) for source in gone.get(node, ()))
-    return peak
-
-
-def _own_bytes(node: Node) -> int:
-    if node.op != "call_function" or node.target is operator.getitem:
-        return 0
-    return sum(t.numel() * t.element_size() for t in tree_leaves(value(node)) if isinstance(t, Tensor))

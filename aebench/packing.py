@@ -24,6 +24,7 @@ from aebench import graph, streams
 from aebench.feed import Batch
 from aebench.memory import Live
 from aebench.optim import Descent, StackedOptimizer
+from aebench.recorded import peak_bytes, writes
 from aebench.variant import Model, Network, Shape, Variant
 
 State = dict[str, Tensor]
@@ -175,7 +176,7 @@ def trace(
         return make_fx(fn, tracing_mode="fake", _allow_non_fake_inputs=True)(state, batch.x, batch.noise, hp)
 
     recorded = record(differentiated)
-    if graph.writes(recorded.graph):  # a network or loss that works in place: said anew without
+    if writes(recorded.graph):  # a network or loss that works in place: said anew without
         recorded = record(functionalize(recorded))
     graph.rewrite(recorded.graph, batch.x.device.type, products)
     recorded.recompile()
@@ -242,7 +243,7 @@ class Pack:
         size = lambda tensors: sum(t.numel() * t.element_size() for t in tensors)  # noqa: E731
         players = [(size(own), optimizer) for own, optimizer in self.players.values()]
         kept = sum(len(optimizer.buffers) * own for own, optimizer in players)
-        passing = max(graph.peak_bytes(step.graph) for step in self.traced.values())
+        passing = max(peak_bytes(step.graph) for step in self.traced.values())
         return kept + passing + max(optimizer.copies * own for own, optimizer in players)
 
     @torch.no_grad()

@@ -11,8 +11,8 @@ from torch.utils._pytree import tree_leaves
 
 from aebench.arithmetic import arithmetic
 from aebench.feed import Feed, Hyper
-from aebench.graph import calls, value
 from aebench.packing import Pack
+from aebench.recorded import calls, value
 
 aten: Any = torch.ops.aten
 

@@ -1,10 +1,11 @@
-"""What a CPU's step spends around the arithmetic: rows of a batch by an index, and Adam through `Optimizer.step`.
+"""What a CPU's step spends around the arithmetic: rows by an index, Adam through `Optimizer.step`, memory for results.
 
     python tests/benchmarks/around.py [--rounds 9] [--out FILE]
 
-prints, and writes as JSON, the seconds of training as it is over those of training with either, as medians of
+prints, and writes as JSON, the seconds of training as it is over those of training with each, as medians of
 interleaved rounds with their quartiles, with one thread. Below 1 what is done instead pays: rows copied whole
-(`aebench.feed.picked`) and the kernel called directly (`aebench.optim.fused_adam`). Bits are the same.
+(`aebench.feed.picked`), the kernel called directly (`aebench.optim.fused_adam`), results written over what nobody reads
+later (`aebench.recorded.write_over`). Bits are the same.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor
 from training import BATCH, images, points, quartiles, turns
 
-from aebench import feed
+from aebench import feed, graph
 from aebench.device import exact, keep_memory, made
 from aebench.feed import Examples
 from aebench.networks import MLP
@@ -90,7 +91,16 @@ def stepped() -> Iterator[None]:
         yield
 
 
-WAYS: dict[str, Callable[[], Any]] = {"as it is": nullcontext, "an index": indexed, "Optimizer.step": stepped}
+@contextmanager
+def elsewhere() -> Iterator[None]:
+    """Every result in memory of its own."""
+    with patch.object(graph, "write_over", lambda recorded: None):
+        yield
+
+
+WAYS: dict[str, Callable[[], Any]] = {
+    "as it is": nullcontext, "an index": indexed, "Optimizer.step": stepped, "new memory": elsewhere,
+}  # fmt: skip
 
 
 def as_in(way: str, case: Case) -> float:

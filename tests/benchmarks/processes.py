@@ -2,8 +2,8 @@
 
     python tests/benchmarks/processes.py [--rounds 3] [--processes 2] [--out FILE]
 
-prints, and writes as JSON, the ratios as medians of rounds in which both have their turn, with their quartiles, of whole
-commands from their begin to their end, without a report. Above 1 several pay. A process has all cores for its threads
+prints, and writes as JSON, the ratios of whole commands, without a report: medians of rounds in which both have their
+turn, with their quartiles. Above 1 several pay. A process has all cores for its threads
 where it is alone, else its part of them.
 """
 
@@ -63,9 +63,7 @@ def seconds(text: str, processes: int) -> float:
         (Path(folder) / "suite.yaml").write_text(text)
         words = ["run", "suite.yaml", "--device", "cpu", "--quiet", "--no-report", "--processes", str(processes)]
         begin = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "aebench", *words], cwd=folder, check=True, stdout=subprocess.DEVNULL
-        )
+        subprocess.run([sys.executable, "-m", "aebench", *words], cwd=folder, check=True, stdout=subprocess.DEVNULL)
         return time.perf_counter() - begin
 
 
