@@ -71,7 +71,7 @@ class Ledger:
         self._seconds[target] = self._seconds.get(target, 0.0) + seconds
 
     def divide(self, source: str, shares: Mapping[str, float]) -> None:
-        """Say that a stage, which is over and was no other's time, was these, in proportion."""
+        """Say that all of a stage, which is over, was these, in proportion; nothing where there are none."""
         whole, seconds = sum(shares.values()), self._seconds.get(source, 0.0)
-        for stage, share in shares.items():
+        for stage, share in shares.items() if whole else ():
             self.move(seconds * share / whole, source, stage)

@@ -10,29 +10,34 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+import sys
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
-from threading import Thread
-from typing import Any, NamedTuple, Self
+from threading import Thread, current_thread, main_thread
+from typing import NamedTuple, Self
 
 from aebench.claims import Claims
 from aebench.clock import Ledger
 from aebench.device import cores
+from aebench.errors import InputError
 from aebench.stopping import Safety, Stop, Stopped
 from aebench.store import Store
-from aebench.suite import Run, Suite, overridden, packs, parse, shape_id
+from aebench.suite import Run, Suite, asked_for, packs, parse, shape_id
 
 LEAST = 8
 """Runs of a pack that is divided between processes: with fewer a run costs more in each than is gained by several."""
 PATIENCE = 60.0
-"""Seconds for a process to keep what it has, when all are to end."""
+"""Seconds for all of them to keep what they have, when they are to end."""
+MOST = 61 if sys.platform == "win32" else 2**15
+"""Processes that a system can wait for."""
 WORTH = 120.0
 """Seconds of work, as `workload` guesses them, from which on several processes are spoken of."""
 LOOK = 1.0
@@ -61,12 +66,12 @@ class Orders:
 
 
 class Brought(NamedTuple):
-    """What a process says of a pack that it has trained and stored."""
+    """What a process says of a pack that it has trained."""
 
     trained: int
     """Runs."""
-    documents: list[dict[str, Any]]
-    """As `Keeper.publish` gives them."""
+    stored: list[str]
+    """The ids of those whose documents it has stored, now."""
     seconds: dict[str, float]
     """By stage, since it said so before."""
     said: list[str]
@@ -76,25 +81,29 @@ class Brought(NamedTuple):
 class Crew:
     """The processes, from the one that has called them. A `with` block that ends in an error ends what they do."""
 
-    def __init__(self, orders: Orders) -> None:
-        self.size = orders.processes
+    def __init__(self, orders: Orders, say: Callable[[str], None]) -> None:
+        self.size, self.say = min(orders.processes, MOST), say
         self.pool = ProcessPoolExecutor(self.size, get_context("spawn"), _begin, (orders,))
         self.others = set(active_children())
+        self.broken = False
         self.rest: list[list[Run]] = []
         """Packs that the crew has not trained: others have claimed them, or it could not."""
+        self.held: set[str] = set()
+        """What is claimed for the latter. It may be given back when the processes have ended, not before."""
         self.seconds: Counter[str] = Counter()
         """What all of them have spent so far, by stage."""
 
     def share(
         self, wanted: Sequence[list[Run]], key: Callable[[list[Run]], str], left: Callable[[list[Run]], list[Run]],
-        claims: Claims, say: Callable[[str], None],
+        claims: Claims,
     ) -> Iterator[tuple[list[Run], Brought | None]]:  # fmt: skip
         """Each pack as it is brought back; None where nothing was `left` of it once it was claimed under its `key`."""
-        todo, at_work, broken = list(wanted), dict[Future[Brought], list[Run]](), False
+        todo, at_work = list(wanted), dict[Future[Brought], list[Run]]()
         while todo or at_work:
             while todo and len(at_work) < self.size:
-                pack, busy = todo.pop(0), {key(one) for one in at_work.values()}
-                if broken or not (key(pack) in busy or claims.take(key(pack))):
+                pack = todo.pop(0)
+                busy = self.held | {key(one) for one in at_work.values()}
+                if self.broken or not (key(pack) in busy or claims.take(key(pack))):
                     self.rest.append(pack)
                 elif runs := left(pack):
                     at_work[self._asked(runs)] = pack
@@ -110,10 +119,9 @@ class Crew:
                     yield pack, brought
                 else:
                     self.rest.append(pack)
-                    if not broken:
-                        say(f"trained here instead of by a process of the crew: {error or type(error).__name__}")
-                    broken = broken or isinstance(error, BrokenProcessPool)
-                if key(pack) not in {key(one) for one in at_work.values()}:
+                    self.held.add(key(pack))
+                    self._fails(error)
+                if key(pack) not in self.held | {key(one) for one in at_work.values()}:
                     claims.release(key(pack))
 
     def _asked(self, runs: list[Run]) -> Future[Brought]:
@@ -124,29 +132,75 @@ class Crew:
             failed.set_exception(error)
             return failed
 
+    def _fails(self, error: BaseException) -> None:
+        if not self.broken:
+            self.say(f"trained here instead of by a process of the crew: {error or type(error).__name__}")
+        self.broken = self.broken or isinstance(error, BrokenProcessPool)
+
     def __enter__(self) -> Self:
+        """All begin now, before anything is claimed: there may be no room for them."""
+        try:
+            with _interrupts_ignored():
+                for _ in range(self.size):
+                    self.pool.submit(os.getpid)
+        except OSError as error:
+            self._fails(BrokenProcessPool(str(error)))
+            self._end(0)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         try:
             if kind is not None:
-                hands = [one for one in active_children() if one not in self.others]
-                for one in hands:
-                    one.terminate()
-                for one in hands:
-                    one.join(PATIENCE)
+                if issubclass(kind, KeyboardInterrupt):
+                    self.say("stopping as soon as what is done is kept; once more stops at once")
+                self._end(PATIENCE)
         finally:
-            for one in active_children() if kind is not None else ():
-                if one not in self.others:
-                    one.kill()
+            if kind is not None:
+                self._end(0)
             self.pool.shutdown(cancel_futures=True)
 
+    def _end(self, patience: float) -> None:
+        """End the processes: with so many seconds to keep what they have."""
+        hands, until = [one for one in active_children() if one not in self.others], time.monotonic() + patience
+        for one in hands:
+            (one.terminate if patience else one.kill)()
+        for one in hands if patience else ():
+            one.join(max(0.0, until - time.monotonic()))
 
-def advice(wanted: Sequence[list[Run]], guess: Callable[[list[Run]], float], device: str) -> str | None:
-    """What to say to who waits for one process, where several would be much faster."""
-    if device != "cpu" or cores() < 2 or len(wanted) < 2 or sum(map(guess, wanted)) < WORTH:
+
+@contextmanager
+def _interrupts_ignored() -> Generator[None]:
+    """By this process for the moment, and by those that begin in it for ever: who has called them passes them on."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def check(processes: int, device: str) -> None:
+    """Refuse what cannot be had: InputError."""
+    if processes > 1 and device != "cpu":
+        raise InputError(f"--processes {processes}: several share the cores of a CPU; the device is {device}")
+    if processes > 1 and parent_process() is not None:
+        raise InputError(
+            f"processes {processes}: a process that another one has begun begins none; a script needs "
+            f'`if __name__ == "__main__":` before what it calls'
+        )
+
+
+def advice(
+    wanted: Sequence[list[Run]], runs: Sequence[Run], guess: Callable[[list[Run]], float], device: str
+) -> str | None:
+    """What to say to who waits for one process, where several would be much faster; see `for_several`."""
+    if device != "cpu" or cores() < 2 or sum(map(guess, wanted)) < WORTH:
         return None
-    return f"one process trains; --processes {cores()} would share the {len(wanted)} packs among {cores()} cores"
+    parts = len(for_several(wanted, runs, cores(), guess))
+    several = f"--processes {min(cores(), parts)}"
+    return f"one process trains; {several} would share {parts} packs between as many cores" if parts > 1 else None
 
 
 def for_several(
@@ -183,9 +237,7 @@ class Hand:
             from aebench.work import Worker
 
             torch.set_num_threads(max(1, min(torch.get_num_threads(), cores()) // orders.processes))
-            suite = parse(
-                orders.text, orders.name, overrides=overridden(orders.arguments), allow_code=orders.allow_code
-            )
+            suite = parse(orders.text, orders.name, allow_code=orders.allow_code, **asked_for(orders.arguments))
             cpu, self.said, self.store, self.stop = torch.device("cpu"), list[str](), Store(orders.folder), Stop()
             self.worker = Worker(
                 orders.name, cpu, suite.metrics, suite.keep_weights, orders.allow_code, ledger,
@@ -210,10 +262,10 @@ class Hand:
         said = self.said.copy()
         self.said.clear()
         seconds = {stage: s - before.get(stage, 0.0) for stage, s in self.told.items() if stage != "other"}
-        return Brought(len(published), documents, seconds, said)
+        return Brought(len(published), [document["id"] for document in documents], seconds, said)
 
     def hear(self, number: int, frame: object) -> None:
-        """A signal has come: once more than once, as a system may send it to each process of a command."""
+        """A signal has come. While something is being kept, those that follow change nothing."""
         if not self.stop.waited:
             os._exit(128 + number)
         self.stop.asked = number
@@ -225,7 +277,7 @@ HERE: list[Hand] = []
 
 def _begin(orders: Orders) -> None:
     """What a process of a crew does first. It ends with the one that has called it, whatever ends that."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # which a terminal sends to all: who has called it passes it on
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_ends_with_caller, name="aebench-crew", daemon=True).start()
     HERE.append(hand := Hand(orders))
     signal.signal(signal.SIGTERM, hand.hear)

@@ -15,7 +15,7 @@ from aebench.plan import Document
 from aebench.plugins import resolve
 from aebench.progress import Progress
 from aebench.store import Store
-from aebench.suite import Run, overridden, parse, run_id
+from aebench.suite import Run, asked_for, parse, run_id
 
 if TYPE_CHECKING:
     from aebench.work import Worker
@@ -66,7 +66,7 @@ def evaluate(
     lacks = ["suite.json"] if made_by is None else [k for k in ("text", "name") if not isinstance(made_by.get(k), str)]
     if made_by is None or lacks:
         raise InputError(f"{results}: no results of a suite: {'no' if made_by is None else 'it has no'} {lacks[0]}")
-    overrides = overridden(made_by.get("arguments", []))
+    overrides = asked_for(made_by.get("arguments", []))["overrides"]
     suite = parse(made_by["text"], str(results), overrides=overrides, allow_code=allow_code)
     extra = [resolve(METRICS, "metrics", name, allow_code=allow_code) for name in metrics]
     known = {metric.name for metric, _ in suite.metrics}

@@ -16,8 +16,6 @@ from aebench.store import Publication, Store, atomic
 from aebench.suite import Run, pack_id
 
 OnPoint = Callable[[int, Tensor], None]
-LONG = ("curves", "metrics", "validation", "cost")
-"""Parts of a document that are not looked at again once it is stored."""
 
 
 class Keeper:
@@ -76,13 +74,12 @@ class Keeper:
             yield checkpoint, point
 
     def publish(self, published: Sequence[Publication], store: Store) -> list[dict[str, Any]]:
-        """Store what came of runs, where a failure does not replace a good result: their documents without `LONG`."""
+        """Store what came of runs, where a failure does not replace a good result; the documents that were stored."""
         with self.stop.later():
             published = [p for p in published if p[0]["status"] == "ok" or not held(store, p[0]["id"])]
             store.publish_all(published)
             self._published()
-        # what is long is on the disk, and need not be held until the last pack is trained
-        return [{key: value for key, value in d.items() if key not in LONG} for d, _, _ in published]
+        return [document for document, _, _ in published]
 
     def _published(self) -> None:
         """The results of what was guarded last are written: checkpoints are of no more use."""

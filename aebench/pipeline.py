@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from aebench import device as device_names
 from aebench import manifest
 from aebench.claims import Claims, tidy
-from aebench.crew import Crew, Orders, advice, for_several
+from aebench.crew import Crew, Orders, advice, check, for_several
 from aebench.errors import DataError, InputError
 from aebench.evaluation import evaluate as evaluate
 from aebench.evaluation import measured_again
 from aebench.manifest import Books
-from aebench.plan import Document, Plan, plan
+from aebench.plan import Document, Plan, plan, slim
 from aebench.progress import Progress
 from aebench.stopping import Safety
 from aebench.store import Publication, Store
@@ -47,7 +47,7 @@ class Done:
 
     def add(self, documents: Iterable[Document], trained: int) -> None:
         """What was stored of so many runs."""
-        self.plan.documents |= {document["id"]: document for document in documents}
+        self.plan.documents |= {document["id"]: slim(document) for document in documents}
         self.trained += trained
         self.keep()
 
@@ -106,8 +106,7 @@ def _work(
         from aebench.work import Worker
 
         suite, on = todo.suite, choose(device)
-        if processes > 1 and on.type != "cpu":
-            raise InputError(f"--processes {processes}: several share the cores of a CPU; the device is {on.type}")
+        check(processes, on.type)
         worker = Worker(
             suite.name, on, suite.metrics, suite.keep_weights, allow_code, ledger, engine, suite.validated,
             suite.determinism,
@@ -121,7 +120,7 @@ def _work(
                 wanted = for_several(wanted, suite.runs, processes, worker.guess)
         done.keep()
         progress.start(wanted, worker.guess)
-        if processes == 1 and (advised := advice(wanted, worker.guess, on.type)):
+        if processes == 1 and (advised := advice(wanted, suite.runs, worker.guess, on.type)):
             progress.say(advised)
         for pack in todo.packs:
             if (error := without.get(id(pack))) is not None:
@@ -135,7 +134,7 @@ def _work(
                 worker.holding.expect(())
                 worker.holding.let_go()
                 orders = Orders.of(suite, min(processes, len(wanted)), todo.store.folder, allow_code, safety)
-                rest = _by_crew(Crew(orders), wanted, name, claims, done, progress)
+                rest = _by_crew(Crew(orders, progress.say), wanted, name, claims, worker, done, progress)
             worker.holding.expect(rest)
             for pack, left in claims.share(rest, name, todo.left, progress.wait):
                 _train(pack, left, following.get(pack_id(pack)), worker, done, progress)
@@ -178,22 +177,27 @@ def _train(
 
 
 def _by_crew(
-    crew: Crew, wanted: list[list[Run]], name: Callable[[list[Run]], str], claims: Claims, done: Done,
-    progress: Progress,
+    crew: Crew, wanted: list[list[Run]], name: Callable[[list[Run]], str], claims: Claims, worker: Worker,
+    done: Done, progress: Progress,
 ) -> list[list[Run]]:  # fmt: skip
     """Have packs trained, measured and stored by several processes; those that are left for this one."""
-    ledger = done.books.ledger
+    ledger, store = done.books.ledger, done.plan.store
     progress.gather(crew.size)
-    with ledger.stage("train"), crew:
-        for pack, brought in crew.share(wanted, name, done.plan.left, claims, progress.say):
-            if brought is None:
-                progress.skip(pack)
-                continue
-            for line in brought.said:
-                progress.say(line)
-            done.add(brought.documents, brought.trained)
-            progress.bring(pack, sum(brought.seconds.values()))
-    ledger.divide("train", crew.seconds)
+    try:
+        with ledger.stage("train"), crew:
+            for pack, brought in crew.share(wanted, name, done.plan.left, claims):
+                if brought is None:
+                    progress.skip(pack)
+                    continue
+                for line in brought.said:
+                    progress.say(line)
+                with ledger.stage("write"), worker.keeper.stop.later():
+                    done.add(filter(None, map(store.read_or_note, brought.stored)), brought.trained)
+                progress.bring(pack, sum(brought.seconds.values()))
+    finally:
+        ledger.divide("train", crew.seconds)
+        for key in crew.held:
+            claims.release(key)
     return crew.rest
 
 

@@ -16,6 +16,8 @@ from aebench.suite import Run, Suite, packs, run_id
 from aebench.variants import VARIANTS
 
 Document = dict[str, Any]
+LONG = ("curves", "metrics", "validation", "cost")
+"""Parts of a document that are not looked at again once it is stored."""
 
 
 @dataclass
@@ -55,6 +57,11 @@ class Plan:
     def _stored(self, id: str) -> bool:
         document = self.store.read_or_note(id)
         return document is not None and complete(document, self.store)
+
+
+def slim(document: Document) -> Document:
+    """Without what is long: that is on the disk, and need not be held until the last pack is trained."""
+    return {key: value for key, value in document.items() if key not in LONG}
 
 
 def plan(

@@ -1,4 +1,4 @@
-"""A recorded step, read: what its operations gave, which results share memory, and how long each is held."""
+"""The memory of a recorded step: which results share it, how long each is held, and what may be written over."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.fx import Graph, Node
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._pytree import tree_leaves
 
 aten: Any = torch.ops.aten
@@ -89,18 +90,34 @@ def write_over(graph: Graph) -> None:
     if not all(known):
         return  # of which nobody knows what it shares
     owner, last = lifetimes(graph)
-    copies = [node for node in calls(graph) if node.target is aten.contiguous.default]
-    kept = {owner[node] for node in copies} | {owner[node.args[0]] for node in copies}  # type: ignore[index]
+    kept = {owner[one] for pair in _sharing(graph) for one in pair}
+    laid_otherwise = any(node.target is aten.convolution.default for node in calls(graph))  # than it was recorded
     for node in calls(graph):
-        swapped = node.target in COMMUTATIVE and not node.kwargs and isinstance(node.args[1], Node)
-        for args in (node.args, node.args[::-1]) if swapped else (node.args,):
+        if node.target not in OVER:
+            continue
+        swaps = node.target in COMMUTATIVE and not node.kwargs and not laid_otherwise
+        for args in (node.args, node.args[::-1]) if swaps else (node.args,):
             first, *others = args
-            if node.target not in OVER or not isinstance(first, Node) or first.op != "call_function":
+            if not isinstance(first, Node) or first.op != "call_function":
                 continue
             own = owner[first] is first and first not in kept and last[first] is node
             if own and alike(node, first) and first not in [owner[o] for o in others if isinstance(o, Node)]:
                 node.args, node.meta["over"] = args, True
                 break
+
+
+def _sharing(graph: Graph) -> Iterator[tuple[Node, Node]]:
+    """Operations that are no views by their schema and yet may give back memory of an argument, and this argument."""
+
+    def memory(node: Node) -> set[StorageWeakRef]:
+        return {StorageWeakRef(t.untyped_storage()) for t in tree_leaves(value(node)) if isinstance(t, Tensor)}
+
+    for node in calls(graph):
+        if node.target is operator.getitem or is_view(node):
+            continue
+        for given in node.all_input_nodes:
+            if node.target is aten.contiguous.default or memory(node) & memory(given):
+                yield node, given
 
 
 def peak_bytes(graph: Graph) -> int:

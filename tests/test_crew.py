@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -94,16 +95,22 @@ def test_runs_that_train_one_by_one_stay_alone():
 
 
 def test_who_waits_for_one_process_hears_of_several(monkeypatch: pytest.MonkeyPatch):
-    whole = packs(runs(settings=2, seeds=2))
+    everything = runs(settings=8, seeds=2)
+    whole = packs(everything)
     monkeypatch.setattr("aebench.crew.cores", lambda: 8)
     dear: Callable[[list[Run]], float] = lambda pack: WORTH / len(whole)  # noqa: E731
-    said = "one process trains; --processes 8 would share the 4 packs among 8 cores"
-    assert advice(whole, dear, "cpu") == said
-    assert advice(whole, lambda pack: 0.99 * dear(pack), "cpu") is None
-    assert advice(whole, dear, "cuda") is None
-    assert advice(whole[:1], lambda pack: 10 * WORTH, "cpu") is None
+    said = "one process trains; --processes {} would share {} packs between as many cores"
+    assert advice(whole, everything, dear, "cpu") == said.format(5, 5), "as one pack is divided"
+    assert advice(whole, everything, lambda pack: 0.99 * dear(pack), "cpu") is None
+    assert advice(whole, everything, dear, "cuda") is None
+    dearer: Callable[[list[Run]], float] = lambda pack: WORTH  # noqa: E731
+    first = whole[0]
+    assert advice([first], first, dearer, "cpu") == said.format(2, 2)
+    assert advice([first[:8]], first[:8], dearer, "cpu") is None, "it is not divided"
+    monkeypatch.setattr("aebench.crew.cores", lambda: 2)
+    assert advice(whole, everything, dear, "cpu") == said.format(2, 4)
     monkeypatch.setattr("aebench.crew.cores", lambda: 1)
-    assert advice(whole, dear, "cpu") is None
+    assert advice(whole, everything, dear, "cpu") is None
 
 
 def test_time_is_divided_in_proportion():
@@ -184,6 +191,26 @@ def test_a_process_that_is_killed_costs_nothing(tmp_path: Path, straight: Path):
     assert leftovers(tmp_path) == []
 
 
+def test_no_room_for_processes_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, straight: Path):
+    """The second of them cannot begin, and the first does not go on."""
+    start, begun = SpawnProcess.start, list[SpawnProcess]()
+
+    def refuse(process: SpawnProcess) -> None:
+        if begun:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        begun.append(process)
+        start(process)
+
+    monkeypatch.setattr(SpawnProcess, "start", refuse)
+    done, lines = said_by(tmp_path)
+    assert results(tmp_path) == results(straight)
+    assert lines.count("trained here instead of by a process of the crew: ") == 1
+    assert "temporarily unavailable" in lines
+    assert (done.trained, "by another process" in lines) == (RUNS, False)
+    begun[0].join(20)
+    assert begun[0].exitcode is not None
+
+
 def test_a_run_that_fails_is_a_row(tmp_path: Path):
     (tmp_path / "faulty.py").write_text(
         "from dataclasses import replace\n"
@@ -227,6 +254,19 @@ def test_one_pack_needs_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert done.trained == 4
 
 
+def test_the_command_line_reaches_every_process(tmp_path: Path):
+    """A suite that is sound with `--seeds` alone."""
+    content = SUITE.replace(
+        "  - {variant: linear_ae", "  - {variant: ae, seeds: 2}\n  - {variant: ae, seeds: 3}\n  - {variant: linear_ae"
+    )
+    todo = pipeline.plan(suite.parse(content, seeds=1, overrides={"train.steps": "32"}), tmp_path)
+    console = Console(record=True, width=200, file=io.StringIO())
+    done = pipeline.execute(todo, device="cpu", report=False, progress=Progress(console), processes=2)
+    assert (done.trained, done.failed) == (len(todo.suite.runs), [])
+    assert "instead of" not in console.export_text()
+    assert {d["spec"]["train"]["steps"] for d in todo.store.documents()} == {32}
+
+
 def test_processes_are_of_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(device, "choose", lambda name: torch.device("cuda"))
     todo = pipeline.plan(suite.parse(SUITE), tmp_path)
@@ -236,9 +276,12 @@ def test_processes_are_of_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_python_has_them_too(tmp_path: Path, straight: Path):
-    """A script without a guard around its calls cannot begin other processes: it is told, and all is trained."""
+    """A script without a guard around its calls cannot begin other processes: it is told, and all is trained.
+
+    Also where there is a process for each pack, so that none is left to fail on.
+    """
     (tmp_path / "trial.yaml").write_text(SUITE)
-    call = "print(len(aebench.run('trial.yaml', device='cpu', report=False, processes=2)))\n"
+    call = "print(len(aebench.run('trial.yaml', device='cpu', report=False, processes=4)))\n"
     for name, guard in (("guarded", "if __name__ == '__main__':\n    "), ("bare", "")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "trial.yaml").write_text(SUITE)
@@ -250,6 +293,7 @@ def test_python_has_them_too(tmp_path: Path, straight: Path):
         assert (done.returncode, done.stdout.split()) == (0, [str(RUNS)]), done.stderr
         assert results(tmp_path / name) == results(straight)
         assert ("trained here instead" in done.stderr) == (name == "bare")
+        assert ("a script needs `if __name__ ==" in done.stderr) == (name == "bare")
 
 
 # ---- the end

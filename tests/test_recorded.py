@@ -55,10 +55,31 @@ X, Y = torch.randn(6, 6), torch.randn(6, 6)
         (lambda x, y: (x @ y).double() * y.double(), 1),
         (lambda x, y: (x @ y) * y.double(), 1),  # over the longer numbers alone
         (lambda x, y: (x.relu() + y.relu(), x.exp()), 1),
+        # views that torch does not say are such
+        (lambda x, y: ((p := x @ y).exp(), torch.unsafe_chunk(p, 2, 0)[1] * 2.0), 0),
+        (lambda x, y: ((c := torch.unsafe_split(p := x @ y, 3, 0))[0] * 2.0, p.exp(), c[1] * 3.0), 0),
+        (lambda x, y: (torch.unsafe_split_with_sizes(p := x @ y, [2, 4]), p.exp()), 0),
+        (lambda x, y: (torch.ops.aten.lift(p := x @ y), p.exp()), 0),
     ],
 )
 def test_results_are_written_over_what_nobody_reads_later(fn: Callable[..., Any], over: int) -> None:
     assert written_over(fn, X, Y) == over
+
+
+def test_layouts_that_differ_from_those_recorded_leave_the_bits() -> None:
+    """What a convolution gives lies with its channels last, once it is rewritten, and a sum as what comes first."""
+
+    def step(x: torch.Tensor, w: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        z = y + torch.nn.functional.conv2d(x, w, padding=1, groups=4) * 1.5
+        return z, z.sum(), z.sum((0, 1))
+
+    args = torch.randn(8, 32, 15, 15), torch.randn(64, 8, 3, 3), torch.randn(8, 64, 15, 15)
+    plain, over = make_fx(step, tracing_mode="fake")(*args), make_fx(step, tracing_mode="fake")(*args)
+    graph.channels_last(plain.graph)
+    graph.rewrite(over.graph, "cpu")
+    found, expected = graph.direct(over)(*args), graph.direct(plain)(*args)
+    assert all(map(torch.equal, found, expected))
+    assert [a.stride() for a in found] == [b.stride() for b in expected]
 
 
 def test_gradients_are_written_over_too() -> None:

@@ -25,7 +25,7 @@ from aebench.suite.search import Tune, asked, tune
 from aebench.suite.source import compose
 from aebench.suite.tree import Node, one_line, shortened, shown
 
-__all__ = ["Run", "Suite", "overridden", "pack_id", "packs", "parse", "read", "run_id", "shape_id", "shipped"]
+__all__ = ["Run", "Suite", "asked_for", "pack_id", "packs", "parse", "read", "run_id", "shape_id", "shipped"]
 
 KEYS = (
     "name", "about", "seeds", "split_seed", "data", "network", "train", "tune", "runs", "metrics", "figures",
@@ -121,10 +121,16 @@ def _arguments(overrides: Mapping[str, str], seeds: int | None, smoke: bool) -> 
     return (*words, *(["--seeds", str(seeds)] if seeds is not None else []), *(["--smoke"] if smoke else []))
 
 
-def overridden(arguments: Sequence[str]) -> dict[str, str]:
-    """The overrides among a suite's `arguments`."""
-    pairs = [word.partition("=") for flag, word in pairwise(arguments) if flag == "--set"]
-    return {key: value for key, _, value in pairs}
+def asked_for(arguments: Sequence[str]) -> dict[str, Any]:
+    """What a suite's `arguments` say, as `parse` and `read` take it."""
+    pairs = list(pairwise(arguments))
+    overrides = [word.partition("=") for flag, word in pairs if flag == "--set"]
+    seeds = [int(word) for flag, word in pairs if flag == "--seeds"]
+    return {
+        "overrides": {key: value for key, _, value in overrides},
+        "seeds": seeds[0] if seeds else None,
+        "smoke": "--smoke" in arguments,
+    }
 
 
 def _document(text: str, label: str, overrides: Mapping[str, str], seeds: int | None) -> Node:

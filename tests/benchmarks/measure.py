@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from aebench.device import choose
+from aebench.device import choose, cores
 
 HERE = Path(__file__).parent
 DEVICES = ("cpu", "cuda", "mps")
@@ -42,7 +42,8 @@ def commands(device: str, out: Path) -> dict[str, list[str]]:
     for axis in ("runs", "batch", "width", "examples"):
         words = ["bench", *on, "--grow", axis, "--limit", LIMIT, "--out", str(out / f"grow_{axis}")]
         found[f"grow_{axis}"] = [sys.executable, "-m", "aebench", *words]
-    own = ("training", "around", "busy", "pack_size", "processes", "traffic") if device == "cpu" else ()
+    own = ("training", "around", "busy", "pack_size", "traffic") if device == "cpu" else ()
+    own += ("processes",) if device == "cpu" and cores() > 1 else ()
     return found | {name: script(out, f"{name}.py") for name in own}
 
 

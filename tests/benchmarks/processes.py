@@ -85,6 +85,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.processes < 2:
         parser.error(f"--processes {arguments.processes}: two or more are compared with one")
+    if arguments.rounds < 2:
+        parser.error(f"--rounds {arguments.rounds}: quartiles take two or more")
     busy, found = os.getloadavg()[0], dict[str, Any]()
     for name, text in SUITES.items():
         found[name] = measure(text, arguments.processes, arguments.rounds)

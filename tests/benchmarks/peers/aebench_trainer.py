@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from multiprocessing import get_context
 from threading import Barrier
 from typing import Any, get_args, get_type_hints
@@ -43,12 +44,13 @@ def seconds(task: Task, precision: Any = "fp32", first: int = 0) -> float:
 def by_processes(number: int, task: Task) -> float:
     """The same by so many processes, each with its part of the runs and one thread, as `aebench run --processes` does.
 
-    From the begin of the first training to the end of the last, by the clock that they share.
+    There are no more of them than runs. From the begin of the first training to the end of the last, by the clock that
+    they share.
     """
-    pool, each = processes(number), task.runs // number
-    parts = [pool.submit(part, replace(task, runs=each), first) for first in range(0, task.runs, each)]
-    begins, ends = zip(*(future.result() for future in parts), strict=True)
-    return max(ends) - min(begins)
+    pool, ends = processes(number), [task.runs * i // number for i in range(number + 1)]
+    parts = [pool.submit(part, replace(task, runs=b - a), a) for a, b in pairwise(ends)]
+    times = [future.result() for future in parts]
+    return max(end for _, end in times) - min(begin for begin, _ in times)
 
 
 @cache
@@ -73,7 +75,7 @@ def together(barrier: Barrier) -> None:
 
 def part(task: Task, first: int) -> tuple[float, float]:
     """Begin and end of the training of some runs, once all processes are there."""
-    TOGETHER[0].wait()
+    TOGETHER[0].wait(60)
     took = seconds(task, first=first)
     end = time.perf_counter()
     return end - took, end

@@ -36,12 +36,11 @@ def ours() -> dict[str, Contender]:
     return {f"aebench {p}": Contender("aebench.train", trainer, together=True) for p, trainer in trainers.items()}
 
 
-def several() -> dict[str, Contender]:
-    """aebench as `--processes` has it, a process a core; nobody where there is one core."""
-    if cores() < 2:
-        return {}
-    trainer = partial(aebench_trainer.by_processes, cores())
-    return {f"aebench fp32, {cores()} processes": Contender("aebench.train in each", trainer, together=True)}
+def several(runs: int) -> dict[str, Contender]:
+    """aebench as `--processes` has it, a process a core."""
+    number = min(cores(), runs)
+    trainer = partial(aebench_trainer.by_processes, number)
+    return {f"aebench fp32, {number} processes": Contender("aebench.train in each", trainer, together=True)}
 
 
 def pythae() -> dict[str, Contender]:
@@ -103,7 +102,7 @@ def cases(device: torch.device, quick: bool = False) -> dict[str, Case]:
             "VAE 2-64-64-8-64-64-2",
             "normal noise",
             small,
-            {**LEAN, **stock, **RECIPE, **ours(), **({} if cuda else several())},
+            {**LEAN, **stock, **RECIPE, **ours(), **(several(16) if cores() > 1 and not cuda else {})},
         ),
     }
     if cuda:
