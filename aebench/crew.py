@@ -186,10 +186,7 @@ def check(processes: int, device: str) -> None:
     if processes > 1 and device != "cpu":
         raise InputError(f"--processes {processes}: several share the cores of a CPU; the device is {device}")
     if processes > 1 and parent_process() is not None:
-        raise InputError(
-            f"processes {processes}: a process that another one has begun begins none; a script needs "
-            f'`if __name__ == "__main__":` before what it calls'
-        )
+        raise InputError(f"processes {processes}: this one was begun by another process, and begins none")
 
 
 def advice(

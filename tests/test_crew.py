@@ -275,6 +275,13 @@ def test_processes_are_of_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert not list(tmp_path.rglob("*.json"))
 
 
+def test_a_process_that_another_has_begun_begins_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("aebench.crew.parent_process", lambda: object())
+    todo = pipeline.plan(suite.parse(SUITE), tmp_path)
+    with pytest.raises(InputError, match="processes 2: this one was begun by another process, and begins none"):
+        pipeline.execute(todo, device="cpu", progress=Progress(quiet=True), processes=2)
+
+
 def test_python_has_them_too(tmp_path: Path, straight: Path):
     """A script without a guard around its calls cannot begin other processes: it is told, and all is trained.
 
@@ -293,7 +300,7 @@ def test_python_has_them_too(tmp_path: Path, straight: Path):
         assert (done.returncode, done.stdout.split()) == (0, [str(RUNS)]), done.stderr
         assert results(tmp_path / name) == results(straight)
         assert ("trained here instead" in done.stderr) == (name == "bare")
-        assert ("a script needs `if __name__ ==" in done.stderr) == (name == "bare")
+        assert ("if __name__ == '__main__':" in done.stderr) == (name == "bare"), "Python's own words"
 
 
 # ---- the end

@@ -18,7 +18,7 @@ from aebench.metrics import METRICS
 from aebench.networks import NETWORKS
 from aebench.plugins import resolve
 from aebench.suite.fields import choice, hints, takes_float
-from aebench.suite.recipe import OPTIMIZERS, Train
+from aebench.suite.recipe import OPTIMIZERS, SWEPT, Train
 from aebench.suite.source import compose
 from aebench.variants import VARIANTS
 
@@ -95,7 +95,7 @@ def entries(draw: st.DrawFn) -> dict[str, Any]:
     name = draw(st.sampled_from(sorted(VARIANTS)))
     variant = resolve(VARIANTS, "variants", name)
     options = OPTIMIZERS[optimizer := draw(st.sampled_from(sorted(OPTIMIZERS)))]
-    fields = {n: field(h, scheduled=n in suite.SWEPT) for n, h in hints(Train).items() if n != "optimizer"}
+    fields = {n: field(h, scheduled=n in SWEPT) for n, h in hints(Train).items() if n != "optimizer"}
     run: dict[str, Any] = {
         "variant": name,
         "hyper": draw(record(variant.hyper, scheduled=True)),
@@ -154,7 +154,7 @@ def scheduled(value: Any) -> Any:
 
 
 def test_the_name_of_the_swept_fields_is_where_it_was():
-    assert suite.SWEPT == ("lr", "weight_decay", "clip")
+    assert SWEPT == ("lr", "weight_decay", "clip")
 
 
 @fuzz(0.2)
